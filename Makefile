@@ -1,0 +1,40 @@
+# make serve    sets up and runs the server in the foreground (ARGS='--listen 127.0.0.1:9099' ...)
+# make test     sets up and passes all tests
+.PHONY: setup serve test test-long quick check bench bench-long clean
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.installed
+ARGS ?=
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+serve: setup
+	@exec $(VENV)/bin/o11y serve $(ARGS)
+
+# Lint and types.
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# Everything that needs no server process.
+quick: setup
+	$(VENV)/bin/python -m pytest -m 'not server and not long' --durations=20
+
+test: setup
+	$(VENV)/bin/python -m pytest -m 'not long' --durations=20
+
+test-long: setup
+	O11Y_TEST_LONG=1 $(VENV)/bin/python -m pytest --durations=20
+
+bench: setup
+	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

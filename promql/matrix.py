@@ -1,0 +1,125 @@
+"""Matrix: what the operators of the engine hand each other.
+
+Labels x Grid: a row a series, a column a step::
+
+                 t0    t1    t2
+    {job="a"}  [ 1.0   --    3.0 ]     values[S, T] and present[S, T]
+    {job="b"}  [ NaN   2.0   2.5 ]     absence is the mask; NaN is a value like any other
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.frame import LabelFrame
+from series.labels import METADATA_LABELS
+
+Values = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Instant vectors at every step of a Grid.
+
+    - ``frame``: the labels of the S rows.
+    - ``values``: float64[S, T]; meaningless where not present.
+    - ``present``: bool[S, T].
+    - ``drop_name``: bool[S] where names are removed late (``promql-delayed-name-removal``): the
+      rows whose name labels go away at the end of the query. None means no row.
+    - ``times_ms``: int64[S, T], the times of the samples themselves; only a bare selector under
+      ``timestamp()`` has them.
+
+    *Invariants* (``check`` asserts them): shapes agree; arrays are C-contiguous. Rows without any
+    present point are allowed and mean nothing; two rows may carry equal labels only while their
+    points are disjoint.
+    """
+
+    frame: LabelFrame
+    values: Values
+    present: Mask
+    drop_name: Mask | None = None
+    times_ms: NDArray[np.int64] | None = None
+
+    @classmethod
+    def empty(cls, steps: int) -> "Matrix":
+        """No series over *steps* steps."""
+        return cls(
+            LabelFrame.empty_labels(0), np.zeros((0, steps)), np.zeros((0, steps), dtype=np.bool_)
+        )
+
+    @classmethod
+    def concat(cls, slabs: Sequence["Matrix"]) -> "Matrix":
+        """The rows of all *slabs* (at least one, all over the same Grid), in order."""
+        if len(slabs) == 1:
+            return slabs[0]
+        marked = any(slab.drop_name is not None for slab in slabs)
+        timed = all(slab.times_ms is not None for slab in slabs)
+        return cls(
+            LabelFrame.concat([slab.frame for slab in slabs]),
+            np.concatenate([slab.values for slab in slabs]),
+            np.concatenate([slab.present for slab in slabs]),
+            np.concatenate([slab.marks() for slab in slabs]) if marked else None,
+            np.concatenate([s.times_ms for s in slabs if s.times_ms is not None])
+            if timed
+            else None,
+        )
+
+    @property
+    def series_count(self) -> int:
+        return len(self.values)
+
+    @property
+    def step_count(self) -> int:
+        return int(self.values.shape[1])
+
+    def marks(self) -> Mask:
+        """bool[S]: ``drop_name``, or all False."""
+        if self.drop_name is not None:
+            return self.drop_name
+        return np.zeros(self.series_count, dtype=np.bool_)
+
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Matrix":
+        """The given rows (indices or a mask), in that order."""
+        return Matrix(
+            self.frame.take(rows),
+            self.values[rows],
+            self.present[rows],
+            None if self.drop_name is None else self.drop_name[rows],
+            None if self.times_ms is None else self.times_ms[rows],
+        )
+
+    def without_names(self, *, delayed: bool) -> "Matrix":
+        """The name labels removed: at once, or marked for the end of the query if *delayed*."""
+        if delayed:
+            marks = np.ones(self.series_count, dtype=np.bool_)
+            return Matrix(self.frame, self.values, self.present, marks)
+        return Matrix(self.frame.drop(METADATA_LABELS), self.values, self.present)
+
+    def check(self) -> None:
+        """Asserts the invariants."""
+        shape = (self.frame.size, self.step_count)
+        assert self.values.shape == self.present.shape == shape
+        assert self.values.dtype == np.float64 and self.present.dtype == np.bool_
+        assert self.values.flags.c_contiguous and self.present.flags.c_contiguous
+        assert self.drop_name is None or self.drop_name.shape == shape[:1]
+        assert self.times_ms is None or self.times_ms.shape == shape
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarRow:
+    """A scalar at every step: float64[T]."""
+
+    values: Values
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string literal's value."""
+
+    value: str
+
+
+Value = Matrix | ScalarRow | Text

@@ -1,0 +1,165 @@
+"""Ports: what the engine asks of a database, and what a writer hands to one.
+
+The engine reads in two steps. ``Source.resolve`` finds the series and touches no sample;
+``Selection.read`` then decodes them slab by slab, so memory follows the slab and not the query.
+"""
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.labels import Labels
+from series.matcher import Matcher
+
+
+class QueryCanceled(Exception):
+    """The asker has gone away."""
+
+
+class QueryTimeout(Exception):
+    """The deadline of the query has passed."""
+
+
+class TooManySamples(Exception):
+    """The query would load more samples than its budget allows."""
+
+
+class StorageError(Exception):
+    """The storage could not answer: a read failed or bytes are damaged."""
+
+
+class Context:
+    """What accompanies one query: deadline, cancel flag, sample budget, warnings.
+
+    Shared by the threads that work on the query; ``check`` is called between slabs.
+    """
+
+    def __init__(self, *, deadline: float | None = None, max_samples: int = 50_000_000) -> None:
+        """*deadline* is a ``time.monotonic()`` instant."""
+        self.deadline = deadline
+        self.max_samples = max_samples
+        self.cancelled = threading.Event()
+        self.samples_read = 0
+        self.warnings: dict[str, None] = {}
+        """Texts for the answer's ``warnings``, in order, each once."""
+
+    def check(self) -> None:
+        """Raises QueryCanceled or QueryTimeout where the query must stop."""
+        if self.cancelled.is_set():
+            raise QueryCanceled
+        if self.deadline is not None and time.monotonic() > self.deadline:
+            raise QueryTimeout
+
+    def hold(self, samples: int) -> None:
+        """Raises TooManySamples where *samples* in memory at once exceed the budget."""
+        if samples > self.max_samples:
+            raise TooManySamples
+
+    def warn(self, text: str) -> None:
+        self.warnings[text] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What the query wants of a selector: the time range that can matter (both ends included).
+
+    ``values`` is False where only presence is asked for.
+    """
+
+    start_ms: int
+    end_ms: int
+    step_ms: int = 0
+    range_ms: int = 0
+    function: str = ""
+    grouping: tuple[str, ...] = ()
+    by: bool = False
+    values: bool = True
+
+
+class Selection(Protocol):
+    """The series that a selector matches, in ascending order of their labels.
+
+    A Selection is a snapshot: samples that come later do not show in it.
+    """
+
+    @property
+    def frame(self) -> LabelFrame:
+        """The labels of the S series."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever the same selector might match other series; for caches."""
+        ...
+
+    def estimated_samples(self) -> int:
+        """About how many samples a read of all rows returns; cheap."""
+        ...
+
+    def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
+        """The samples of *rows* (a contiguous slice of the S series), row for row.
+
+        The batch holds every sample with ``start_ms <= time <= end_ms``, times strictly rising,
+        stale markers included; it may hold neighbours outside the range. No keys.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A database frozen for one reader."""
+
+    def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
+        """The series that satisfy all *matchers* and may have samples within the hints' range."""
+        ...
+
+    def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
+        """The label names of the matching series (of all series without matchers), sorted."""
+        ...
+
+    def label_values(
+        self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
+    ) -> list[str]:
+        """The values of label *name* among the matching series, sorted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One sample that was not stored, and why.
+
+    ``reason`` is one of the keys that ``docs/operating.md`` lists: ``duplicate-timestamp``,
+    ``too-old``, ``too-far-in-future``, ...; ``detail`` is the sentence for the sender.
+    """
+
+    reason: str
+    detail: str
+    labels: Labels
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of an appended batch.
+
+    ``samples`` counts what is now durable, exact duplicates included. ``refused`` counts the rest
+    by reason; ``refusals`` shows the first ten of them.
+    """
+
+    samples: int
+    refused: dict[str, int] = field(default_factory=dict)
+    refusals: tuple[Refusal, ...] = ()
+
+
+class Sink(Protocol):
+    """What a writer hands batches to."""
+
+    def append(self, batch: SeriesBatch) -> "Future[Appended]":
+        """Stores the batch; the future resolves once everything accepted is durable.
+
+        It fails with OSError where the disk refused: then nothing of the batch counts as stored.
+        """
+        ...
