@@ -42,7 +42,7 @@ class Expr:
 
 @dataclass(frozen=True, slots=True)
 class DurationLiteral(Expr):
-    """A fixed duration; negative only in an offset."""
+    """A fixed duration; negative where a minus stood before it."""
 
     milliseconds: int
 
@@ -127,8 +127,8 @@ class Edge(Enum):
 class VectorSelector(Expr):
     """``name{matchers}``.
 
-    ``name`` is what stood before the braces ('' if nothing); ``matchers`` are all conditions in
-    the order written, without that of ``name``. ``all_matchers`` joins both.
+    ``name`` is what stood before the braces ('' if nothing); ``matchers`` are all conditions but
+    that of ``name``, in the order of their printed texts. ``all_matchers`` joins both.
     """
 
     name: str

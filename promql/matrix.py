@@ -75,6 +75,11 @@ class Matrix:
     def step_count(self) -> int:
         return int(self.values.shape[1])
 
+    @property
+    def with_points(self) -> Mask:
+        """bool[S]: the rows that have a point at some step."""
+        return np.asarray(self.present.any(axis=1))
+
     def marks(self) -> Mask:
         """bool[S]: ``drop_name``, or all False."""
         if self.drop_name is not None:

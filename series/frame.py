@@ -122,6 +122,15 @@ class LabelFrame:
         )
         return LabelFrame(self.size, {**self.columns, name: LabelColumn(codes, tuple(dictionary))})
 
+    def set_coded(self, name: str, codes: Rows, texts: Sequence[str]) -> "LabelFrame":
+        """With label *name* set to ``texts[codes[s]]`` in row s; *texts* may repeat or be ''."""
+        dictionary: dict[str, int] = {"": 0}
+        recoded = np.array(
+            [dictionary.setdefault(text, len(dictionary)) for text in texts], dtype=np.int32
+        )
+        column = LabelColumn(recoded[codes], tuple(dictionary))
+        return LabelFrame(self.size, {**self.columns, name: column})
+
     def texts(self, name: str) -> list[str]:
         """The value of label *name* in every row, '' where it is missing."""
         column = self.columns.get(name)
@@ -135,6 +144,8 @@ class LabelFrame:
         Rows with equal labels share an id; ids count from 0 in order of first appearance, and
         ``first[g]`` is the first row of group g. Group by names with ``keep`` or ``drop`` first.
         """
+        if self.size < 2:
+            return np.zeros(self.size, dtype=np.int64), np.arange(self.size)
         ids = np.zeros(self.size, dtype=np.int64)
         cardinality = 1
         for codes, values in self.columns.values():

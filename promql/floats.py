@@ -1,0 +1,82 @@
+"""Float arithmetic as Go's ``math`` defines it, on arrays.
+
+numpy's ufuncs are C's functions, whose special cases for zeros, infinities and NaN are Go's except
+where a function here says otherwise.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+FloatOperation = Callable[[Floats, Floats], Floats]
+
+ARITHMETIC: dict[str, FloatOperation] = {
+    "+": np.add,
+    "-": np.subtract,
+    "*": np.multiply,
+    "/": np.divide,
+    "%": np.fmod,
+    "^": np.power,
+    "atan2": np.arctan2,
+}
+
+COMPARISONS: dict[str, Callable[[Floats, Floats], NDArray[np.bool_]]] = {
+    "==": np.equal,
+    "!=": np.not_equal,
+    "<": np.less,
+    "<=": np.less_equal,
+    ">": np.greater,
+    ">=": np.greater_equal,
+}
+
+
+def go_max(a: Floats, b: Floats) -> Floats:
+    """``math.Max``: +Inf wins even over NaN, then NaN, and +0 over -0."""
+    larger = np.maximum(a, b)
+    if (larger == 0).any():
+        larger = np.where((a == 0) & (b == 0), np.add(a, b), larger)
+    if np.isnan(larger).any():
+        larger = np.where(np.isposinf(a) | np.isposinf(b), np.inf, larger)
+    return larger
+
+
+def go_min(a: Floats, b: Floats) -> Floats:
+    """``math.Min``: -Inf wins even over NaN, then NaN, and -0 over +0."""
+    return -go_max(-a, -b)
+
+
+def sgn(x: Floats) -> Floats:
+    """-1, 1, or the value itself where it is NaN or a zero of either sign."""
+    return np.where(x < 0, -1.0, np.where(x > 0, 1.0, x))
+
+
+def log2(x: Floats) -> Floats:
+    """``math.Log2``: the logarithm of the mantissa, in the order in which Go computes it."""
+    mantissa, exponent = np.frexp(x)
+    bits = np.log(mantissa) * (1 / math.log(2)) + exponent
+    return np.where(mantissa == 0.5, exponent - 1.0, bits)
+
+
+_LOG10_OF_2 = math.log10(2)
+
+
+def log10(x: Floats) -> Floats:
+    """``math.Log10``, which Go derives from Log2."""
+    return log2(x) * _LOG10_OF_2
+
+
+def degrees(x: Floats) -> Floats:
+    return x * 180 / np.pi
+
+
+def radians(x: Floats) -> Floats:
+    return x * np.pi / 180
+
+
+def round_to(x: Floats, nearest: Floats) -> Floats:
+    """*x* rounded to a multiple of *nearest*, ties up."""
+    inverse = 1.0 / nearest
+    return np.floor(x * inverse + 0.5) / inverse

@@ -1,0 +1,75 @@
+"""Groups: reductions over rows that share a group id, at every step at once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promql.matrix import Mask, Values
+
+Ids = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """``ids`` int64[S] assigns every row one of ``count`` groups; a group may have no row."""
+
+    ids: Ids
+    count: int
+
+    @cached_property
+    def sizes(self) -> Ids:
+        """int64[count]: how many rows each group has."""
+        return np.bincount(self.ids, minlength=self.count)
+
+    @property
+    def unique(self) -> bool:
+        """Whether no group has more than one row."""
+        return not len(self.ids) or int(self.sizes.max()) <= 1
+
+    @cached_property
+    def order(self) -> Ids:
+        """int64[S]: the rows group by group, in their order within a group."""
+        return np.argsort(self.ids, kind="stable")
+
+    @cached_property
+    def starts(self) -> Ids:
+        """int64[count]: where each group begins in ``order``."""
+        return np.cumsum(self.sizes) - self.sizes
+
+    def any(self, present: Mask) -> Mask:
+        """bool[count, T]: whether any row of the group has a point, for bool[S, T]."""
+        return self._reduce(np.logical_or, present)
+
+    def repeated(self, present: Mask) -> Mask:
+        """bool[T]: the steps at which some group has more than one point."""
+        steps = present.shape[1]
+        shared = self.sizes[self.ids] > 1
+        if not shared.any():
+            return np.zeros(steps, dtype=np.bool_)
+        _, ids = np.unique(self.ids[shared], return_inverse=True)
+        few = Groups(ids, int(ids.max()) + 1)
+        counts = few._reduce(np.add, present[shared].astype(np.int64))
+        return np.asarray((counts > 1).any(axis=0))
+
+    def greatest(self, numbers: Ids) -> Ids:
+        """int64[count, T]: the greatest number of each group, 0 where it has no row."""
+        return self._reduce(np.maximum, numbers)
+
+    def only(self, values: Values, present: Mask) -> Values:
+        """float64[count, T]: the value of the one point a group has, bit for bit, else 0."""
+        bits = np.where(present, values.view(np.int64), 0)
+        return self._reduce(np.bitwise_or, bits).view(np.float64)
+
+    def _reduce(self, ufunc: np.ufunc, rows: NDArray[Scalar]) -> NDArray[Scalar]:
+        """T columns of *rows* reduced to one row a group; 0 where a group has no row."""
+        out = np.zeros((self.count, rows.shape[1]), dtype=rows.dtype)
+        if self.unique:
+            out[self.ids] = rows
+            return out
+        filled = np.flatnonzero(self.sizes)
+        out[filled] = ufunc.reduceat(rows[self.order], self.starts[filled], axis=0)
+        return out

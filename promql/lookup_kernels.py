@@ -1,0 +1,45 @@
+"""The kernel of instant selectors."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.jit import kernel
+
+
+@kernel(
+    "void(f8[::1], u8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8, u8, "
+    "f8[:, ::1], b1[:, ::1], i8[:, ::1])"
+)
+def newest_samples(
+    values: NDArray[np.float64],
+    bits: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    time_starts: NDArray[np.int64],
+    ends_ms: NDArray[np.int64],
+    lookback_ms: int,
+    stale_bits: int,
+    out: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    found_ms: NDArray[np.int64],
+) -> None:
+    """The newest sample with ``end - lookback < time <= end`` of every row at every step.
+
+    A stale marker there makes the series absent. *ends_ms* never falls; *bits* are the bits of
+    *values*. ``found_ms`` (the samples' times) may have no rows where nobody asks for them.
+    """
+    timed = found_ms.shape[0] > 0
+    for r in range(out.shape[0]):
+        start, length, time_start = offsets[r], offsets[r + 1] - offsets[r], time_starts[r]
+        next_at = 0
+        for k in range(out.shape[1]):
+            end = ends_ms[k]
+            while next_at < length and times_ms[time_start + next_at] <= end:
+                next_at += 1
+            hit = next_at > 0 and times_ms[time_start + next_at - 1] > end - lookback_ms
+            if hit and bits[start + next_at - 1] == stale_bits:
+                hit = False
+            present[r, k] = hit
+            out[r, k] = values[start + next_at - 1] if hit else 0.0
+            if timed:
+                found_ms[r, k] = times_ms[time_start + next_at - 1] if hit else 0

@@ -1,0 +1,276 @@
+"""Vector matching: which elements of two vectors meet under a binary operator.
+
+Every row has a *signature*: the labels that ``on``/``ignoring`` leave for matching. Rows of equal
+signature form a match group. One side, the *one* side, may have a single element of a group at
+any step (the right side, or the left under ``group_right``); the other is the *many* side::
+
+    many row 0   group 7 --+
+    many row 1   group 7 --+--> one row 4   group 7      pairs (0, 4), (1, 4)
+    many row 2   group 9                                 no partner: nothing, or a filled pair
+
+All of it is judged step by step: a group may have several rows as long as their points do not
+meet. The order of checks and their texts are those of Prometheus' VectorBinop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from promql.ast import Cardinality, Matching
+from promql.groups import Groups, Ids
+from promql.matrix import Mask, Matrix, Values
+from promql.notes import ExecutionError
+from series.frame import LabelColumn, LabelFrame, shared_group_ids
+from series.labels import METADATA_LABELS, METRIC_NAME
+
+MANY_TO_ONE_IMPLICIT = (
+    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
+)
+GROUPING_NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique matches"
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What meets: P rows of result labels with the values of both sides, as written in the query.
+
+    ``present`` is bool[P, T]; ``left`` and ``right`` are float64[P, T]. Rows of equal labels have
+    disjoint points unless they stem from different match groups.
+    """
+
+    frame: LabelFrame
+    left: Values
+    right: Values
+    present: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One operand with its match groups."""
+
+    matrix: Matrix
+    signature: LabelFrame
+    groups: Groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Pairs of one kind: matched, or filled on either side; ``groups`` are their match groups."""
+
+    frame: LabelFrame
+    many: Values
+    one: Values
+    present: Mask
+    groups: Ids
+
+
+def signature(frame: LabelFrame, matching: Matching) -> LabelFrame:
+    """The labels that take part in matching; without ``on`` the metric name does not."""
+    if matching.on:
+        return frame.keep(matching.labels)
+    return frame.drop((METRIC_NAME, *matching.labels))
+
+
+def match_pairs(left: Matrix, right: Matrix, matching: Matching, *, drop_names: bool) -> Pairs:
+    """The pairs of *left* and *right*, result labels without name labels if *drop_names*.
+
+    Raises ExecutionError in Prometheus' words at the first step where the matching is ambiguous.
+    """
+    swapped = matching.cardinality is Cardinality.ONE_TO_MANY
+    many, one = _sides(*((right, left) if swapped else (left, right)), matching)
+    fault = _one_side_fault(many, one, matching, swapped)
+    one = _condensed(one, matching)
+    blocks = [_matched(many, one, matching, drop_names)]
+    # The fills keep their sides under group_right too: fill_left goes to the many side.
+    if matching.fill_right is not None:
+        blocks.append(_filled_one(many, one, matching, drop_names))
+    if matching.fill_left is not None:
+        blocks.append(_filled_many(many, one, matching, drop_names))
+    block = _joined(blocks)
+    _raise_first(fault, _many_side_fault(block, matching))
+    if swapped:
+        return Pairs(block.frame, block.one, block.many, block.present)
+    return Pairs(block.frame, block.many, block.one, block.present)
+
+
+def _sides(many: Matrix, one: Matrix, matching: Matching) -> tuple[_Side, _Side]:
+    signatures = [signature(many.frame, matching), signature(one.frame, matching)]
+    (many_ids, one_ids), count = shared_group_ids(signatures)
+    return (
+        _Side(many, signatures[0], Groups(many_ids, count)),
+        _Side(one, signatures[1], Groups(one_ids, count)),
+    )
+
+
+# --- faults ----------------------------------------------------------------------------------
+
+_Fault = tuple[int, str]
+
+
+def _raise_first(*faults: _Fault | None) -> None:
+    found = [fault for fault in faults if fault is not None]
+    if found:
+        raise ExecutionError(min(found, key=lambda fault: fault[0])[1])
+
+
+def _one_side_fault(many: _Side, one: _Side, matching: Matching, swapped: bool) -> _Fault | None:
+    """The first step at which a group has two elements on the one side, and the error's text.
+
+    Where the many side is empty nothing is matched at all, so nothing is ambiguous.
+    """
+    if one.groups.unique:
+        return None
+    steps = one.groups.repeated(one.matrix.present)
+    if matching.fill_left is None and matching.fill_right is None:
+        steps &= many.matrix.present.any(axis=0)
+    if not steps.any():
+        return None
+    step = int(np.argmax(steps))
+    first, second = _first_repetition(one, step)
+    side = "left" if swapped else "right"
+    frame = one.matrix.frame
+    pair = ", ".join(sorted(str(frame.labels(row)) for row in (first, second)))
+    return step, (
+        f"found duplicate series for the match group {one.signature.labels(first)} on the {side} "
+        f"hand-side of the operation: [{pair}];many-to-many matching not allowed: matching "
+        "labels must be unique on one side"
+    )
+
+
+def _first_repetition(side: _Side, step: int) -> tuple[int, int]:
+    """The first row at *step* whose group was there before, and the row it repeats."""
+    rows = np.flatnonzero(side.matrix.present[:, step])
+    ids = side.groups.ids[rows]
+    _, first, inverse = np.unique(ids, return_index=True, return_inverse=True)
+    second = int(np.flatnonzero(first[inverse] != np.arange(len(rows)))[0])
+    return int(rows[first[inverse[second]]]), int(rows[second])
+
+
+def _many_side_fault(block: _Block, matching: Matching) -> _Fault | None:
+    """The first step at which two pairs would become one element of the result."""
+    if matching.cardinality is Cardinality.ONE_TO_ONE:
+        ids, text = block.groups, MANY_TO_ONE_IMPLICIT
+        ids = _renumbered(ids)
+    else:
+        labels, first = block.frame.group_ids()
+        if len(first) == len(labels):
+            return None
+        span = int(block.groups.max()) + 1
+        ids, text = _renumbered(labels * span + block.groups), GROUPING_NOT_UNIQUE
+    steps = Groups(ids, int(ids.max(initial=-1)) + 1).repeated(block.present)
+    return (int(np.argmax(steps)), text) if steps.any() else None
+
+
+def _renumbered(ids: Ids) -> Ids:
+    return np.unique(ids, return_inverse=True)[1]
+
+
+# --- pairs -----------------------------------------------------------------------------------
+
+
+def _condensed(one: _Side, matching: Matching) -> _Side:
+    """The one side with rows that match and include alike folded into one row each.
+
+    A series that was replaced by another (a restarted pod) leaves two rows of one group; folding
+    them keeps the pairs from multiplying.
+    """
+    if one.groups.unique:
+        return one
+    wanted = one.matrix.frame.keep({*one.signature.columns, *matching.include})
+    ids, first = wanted.group_ids()
+    folded = Groups(ids, len(first))
+    values = folded.only(one.matrix.values, one.matrix.present)
+    return _Side(
+        Matrix(wanted.take(first), values, folded.any(one.matrix.present)),
+        one.signature.take(first),
+        Groups(one.groups.ids[first], one.groups.count),
+    )
+
+
+def _matched(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+    many_rows, one_rows = joined_rows(many.groups, one.groups)
+    whole = _whole(many_rows, many.matrix)
+    many_present = many.matrix.present[whole]
+    return _Block(
+        _result_frame(
+            many.matrix.frame.take(whole), one.matrix.frame, one_rows, matching, drop_names
+        ),
+        many.matrix.values[whole],
+        one.matrix.values[_whole(one_rows, one.matrix)],
+        many_present & one.matrix.present[_whole(one_rows, one.matrix)],
+        many.groups.ids[whole],
+    )
+
+
+def joined_rows(many: Groups, one: Groups) -> tuple[Ids, Ids]:
+    """All (many row, one row) of equal group, in the order of the many rows."""
+    if one.unique:
+        partner = np.full(one.count, -1, dtype=np.int64)
+        partner[one.ids] = np.arange(len(one.ids))
+        partners = partner[many.ids]
+        many_rows = np.flatnonzero(partners >= 0)
+        return many_rows, partners[many_rows]
+    counts = one.sizes[many.ids]
+    many_rows = np.repeat(np.arange(len(many.ids)), counts)
+    within = np.arange(len(many_rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return many_rows, one.order[one.starts[many.ids[many_rows]] + within]
+
+
+def _whole(rows: Ids, matrix: Matrix) -> Ids | slice:
+    """*rows*, or a slice that copies nothing where they are all rows in order."""
+    count = matrix.series_count
+    return slice(None) if len(rows) == count and (rows == np.arange(count)).all() else rows
+
+
+def _filled_one(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+    """Every element of the many side that has no partner, with ``fill_right`` as partner."""
+    missing = ~one.groups.any(one.matrix.present)[many.groups.ids]
+    rows = np.arange(many.matrix.series_count)
+    return _Block(
+        _result_frame(many.matrix.frame, many.signature, rows, matching, drop_names),
+        many.matrix.values,
+        np.full_like(many.matrix.values, matching.fill_right),
+        many.matrix.present & missing,
+        many.groups.ids,
+    )
+
+
+def _filled_many(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+    """Every element of the one side that has no partner, with one of ``fill_left``."""
+    missing = ~many.groups.any(many.matrix.present)[one.groups.ids]
+    rows = np.arange(one.matrix.series_count)
+    return _Block(
+        _result_frame(one.signature, one.matrix.frame, rows, matching, drop_names),
+        np.full_like(one.matrix.values, matching.fill_left),
+        one.matrix.values,
+        one.matrix.present & missing,
+        one.groups.ids,
+    )
+
+
+def _result_frame(
+    many: LabelFrame, one: LabelFrame, one_rows: Ids, matching: Matching, drop_names: bool
+) -> LabelFrame:
+    """The labels of pairs, row for row: those of *many*, with the included ones of *one*."""
+    frame = many.drop(METADATA_LABELS) if drop_names else many
+    if matching.cardinality is Cardinality.ONE_TO_ONE:
+        return frame.keep(matching.labels) if matching.on else frame.drop(matching.labels)
+    columns = dict(frame.columns)
+    for name in matching.include:
+        columns.pop(name, None)
+        if name in one.columns:
+            codes, values = one.columns[name]
+            columns[name] = LabelColumn(codes[one_rows], values)
+    return LabelFrame(frame.size, columns)
+
+
+def _joined(blocks: Sequence[_Block]) -> _Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    return _Block(
+        LabelFrame.concat([block.frame for block in blocks]),
+        np.concatenate([block.many for block in blocks]),
+        np.concatenate([block.one for block in blocks]),
+        np.concatenate([block.present for block in blocks]),
+        np.concatenate([block.groups for block in blocks]),
+    )

@@ -1,0 +1,334 @@
+"""What each kind of plan node does: the OPERATORS table, and STREAMS for those that give slabs."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from promql import binary
+from promql.absent import absence
+from promql.aggregate import FOLDS, Fold, count_values, group_labels, quantile
+from promql.ast import Edge
+from promql.edges import edge_rollup, edge_windows, smooth_lookup
+from promql.instant import CALLS
+from promql.labelsets import SAME_LABELSET
+from promql.lookup import lookup
+from promql.matrix import Matrix, ScalarRow, Text, Value, Values
+from promql.notes import ExecutionError
+from promql.plan import (
+    Aggregation,
+    InstantCall,
+    Negation,
+    Number,
+    Operation,
+    Plan,
+    RangeCall,
+    Repeat,
+    Select,
+    SelectRange,
+    Step,
+    String,
+    SubqueryRange,
+)
+from promql.rollup import ROLLUPS, Windows
+from promql.rollup_notes import note_rollup
+from promql.run import Operator, Rows, Run, Stream, alive, names_matter
+from promql.selecting import SELECTING, select_rows
+from promql.subquery import batch_of
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.labels import METADATA_LABELS
+from series.ports import Hints, Selection
+
+ROW_BY_ROW = frozenset(
+    (
+        *("abs", "ceil", "floor", "exp", "sqrt", "ln", "log2", "log10", "sgn", "round"),
+        *("clamp", "clamp_min", "clamp_max", "deg", "rad", "sin", "cos", "tan"),
+        *("asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
+        *("timestamp", "minute", "hour", "day_of_week", "day_of_month", "day_of_year"),
+        *("days_in_month", "month", "year"),
+    )
+)
+"""Functions of a vector that treat every row by itself and drop the names."""
+
+
+# --- literals and selectors ------------------------------------------------------------------
+
+
+def _number(run: Run, plan: Number) -> Value:
+    return ScalarRow(np.full(plan.grid.count, plan.value))
+
+
+def _string(run: Run, plan: String) -> Value:
+    return Text(plan.value)
+
+
+def _select(run: Run, plan: Select) -> Value:
+    return run.gathered(_select_rows(run, plan), plan.grid.count)
+
+
+def _select_rows(run: Run, plan: Select) -> Rows:
+    ahead_ms = plan.lookback_ms if plan.smoothed else 0
+    start_ms, end_ms = plan.at.start_ms - plan.lookback_ms + 1, plan.at.end_ms + ahead_ms
+    selection = run.select(plan.matchers, Hints(start_ms, end_ms, plan.at.step_ms))
+    ends_ms = plan.at.times_ms()
+    slabs = (
+        smooth_lookup(frame, batch, ends_ms, plan.lookback_ms)
+        if plan.smoothed
+        else lookup(frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed)
+        for frame, batch in run.batches(selection, start_ms, end_ms, len(ends_ms))
+    )
+    return Rows(selection.frame, slabs)
+
+
+# --- functions of range vectors --------------------------------------------------------------
+
+
+def select_range(run: Run, plan: SelectRange) -> Selection:
+    hints = Hints(plan.start_ms, plan.end_ms, plan.ends.step_ms, plan.range_ms)
+    return run.select(plan.matchers, hints)
+
+
+def range_batches(run: Run, plan: SelectRange) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+    """The samples that the windows of *plan* see, slab by slab, with their labels."""
+    return run.batches(select_range(run, plan), plan.start_ms, plan.end_ms, plan.grid.count)
+
+
+def _range(run: Run, plan: Step) -> Value:
+    raise ExecutionError("a range vector can only be the argument of a function")
+
+
+def _range_call(run: Run, plan: RangeCall) -> Value:
+    if plan.call.name == "absent_over_time":
+        return _absent_over_time(run, plan)
+    matrix = run.gathered(_range_rows(run, plan), plan.grid.count)
+    if run.options.delayed_name_removal or ROLLUPS[plan.call.name].keeps_name:
+        return matrix
+    # Unlike elsewhere rows are not merged here, even if they have no step in common.
+    if len(matrix.frame.group_ids()[1]) < matrix.series_count:
+        raise ExecutionError(SAME_LABELSET)
+    return matrix
+
+
+def _range_stream(run: Run, plan: RangeCall) -> Rows | None:
+    if isinstance(plan.source, SubqueryRange) or plan.call.name == "absent_over_time":
+        return None
+    keeps_names = run.options.delayed_name_removal or ROLLUPS[plan.call.name].keeps_name
+    if not keeps_names and names_matter(select_range(run, plan.source).frame):
+        return None
+    return _range_rows(run, plan)
+
+
+def _range_rows(run: Run, plan: RangeCall) -> Rows:
+    parameters = [run.scalar(parameter) for parameter in plan.parameters]
+    if isinstance(plan.source, SelectRange):
+        selection = select_range(run, plan.source)
+        batches = range_batches(run, plan.source)
+        slabs = (_rolled(run, plan, *slab, None, parameters) for slab in batches)
+        return Rows(selection.frame, slabs)
+    inner = run.vector(plan.source.inner)
+    return Rows(inner.frame, _subquery_slabs(run, plan, inner, parameters))
+
+
+def _subquery_slabs(
+    run: Run, plan: RangeCall, inner: Matrix, parameters: list[Values]
+) -> Iterator[Matrix]:
+    """Slabs for the sake of ``Context.check``: all points are in memory anyway."""
+    assert isinstance(plan.source, SubqueryRange)
+    grid = plan.source.inner.grid
+    for rows in run.row_slices(inner.series_count, max(grid.count, plan.grid.count)):
+        part = inner.take(np.arange(rows.start, rows.stop))
+        yield _rolled(run, plan, part.frame, batch_of(part, grid), part.drop_name, parameters)
+
+
+def _rolled(
+    run: Run,
+    plan: RangeCall,
+    frame: LabelFrame,
+    batch: SeriesBatch,
+    marks: np.ndarray[tuple[int], np.dtype[np.bool_]] | None,
+    parameters: list[Values],
+) -> Matrix:
+    """The function of *plan* on one slab."""
+    edge = plan.source.edge if isinstance(plan.source, SelectRange) else Edge.PLAIN
+    rollup = edge_rollup(plan.call.name, edge)
+    evaluated_ms, ends_ms = plan.grid.times_ms(), plan.source.ends.times_ms()
+    if len(ends_ms) != len(evaluated_ms):
+        ends_ms = np.full(len(evaluated_ms), ends_ms[0])
+    windows = Windows.over(batch, ends_ms, evaluated_ms, plan.source.range_ms)
+    windows = edge_windows(windows, edge, run.options.lookback_ms)
+    run.context.hold(run.held + windows.largest())
+    with np.errstate(all="ignore"):
+        values, present = rollup.run(windows, *parameters)
+    matrix = Matrix(frame, values, present, marks)
+    note_rollup(plan, matrix, windows, parameters, run.env(plan))
+    if rollup.keeps_name:
+        return matrix
+    return matrix.without_names(delayed=run.options.delayed_name_removal)
+
+
+def _absent_over_time(run: Run, plan: RangeCall) -> Value:
+    found = np.zeros(plan.grid.count, dtype=np.bool_)
+    for slab in _range_rows(run, plan).slabs:
+        found |= slab.present.any(axis=0)
+    return absence(plan.call.args[0], found)
+
+
+# --- functions of instant vectors, operators -------------------------------------------------
+
+
+def _instant_call(run: Run, plan: InstantCall) -> Value:
+    arguments = [run.value(argument) for argument in plan.arguments]
+    return _called(run, plan, arguments)
+
+
+def _called(run: Run, plan: InstantCall, arguments: list[Value]) -> Value:
+    function = CALLS.get(plan.call.name)
+    if function is None:
+        raise ExecutionError(f"function {plan.call.name} is not supported yet")
+    with np.errstate(all="ignore"):
+        return function(arguments, plan.call, run.env(plan))
+
+
+def _instant_call_stream(run: Run, plan: InstantCall) -> Rows | None:
+    if plan.call.name not in ROW_BY_ROW or not plan.arguments:
+        return None
+    rows = _nameless(run, plan.arguments[0])
+    if rows is None:
+        return None
+    scalars = [run.value(argument) for argument in plan.arguments[1:]]
+    slabs = (_as_vector(_called(run, plan, [slab, *scalars])) for slab in rows.slabs)
+    return Rows(rows.frame, slabs)
+
+
+def _negation(run: Run, plan: Negation) -> Value:
+    return binary.negate(run.value(plan.inner), run.env(plan))
+
+
+def _negation_stream(run: Run, plan: Negation) -> Rows | None:
+    rows = _nameless(run, plan.inner)
+    if rows is None:
+        return None
+    env = run.env(plan)
+    return Rows(rows.frame, (_as_vector(binary.negate(slab, env)) for slab in rows.slabs))
+
+
+def _operation(run: Run, plan: Operation) -> Value:
+    left = run.value(plan.left)
+    return binary.evaluate(plan.node, left, run.value(plan.right), run.env(plan))
+
+
+def _operation_stream(run: Run, plan: Operation) -> Rows | None:
+    """An operator between a vector, which is streamed, and a scalar."""
+    if plan.node.matching is not None:
+        return None
+    env = run.env(plan)
+    if (rows := _nameless(run, plan.left)) is not None:
+        right = run.value(plan.right)
+        return Rows(
+            rows.frame,
+            (_as_vector(binary.evaluate(plan.node, s, right, env)) for s in rows.slabs),
+        )
+    if (rows := _nameless(run, plan.right)) is not None:
+        left = run.value(plan.left)
+        return Rows(
+            rows.frame,
+            (_as_vector(binary.evaluate(plan.node, left, s, env)) for s in rows.slabs),
+        )
+    return None
+
+
+def _nameless(run: Run, plan: Plan) -> Rows | None:
+    """The rows of *plan* where they come in slabs and stay distinct without their names."""
+    rows = run.streamed(plan)
+    if rows is None or (not run.options.delayed_name_removal and names_matter(rows.frame)):
+        return None
+    return rows
+
+
+def _as_vector(value: Value) -> Matrix:
+    assert isinstance(value, Matrix)
+    return value
+
+
+def _repeat(run: Run, plan: Repeat) -> Value:
+    value, steps = run.value(plan.inner), plan.grid.count
+    match value:
+        case ScalarRow():
+            return ScalarRow(np.repeat(value.values, steps))
+        case Matrix():
+            run.hold_cells(value.series_count * steps)
+            return _repeated(value, steps)
+        case Text():
+            return value
+
+
+def _repeated(matrix: Matrix, steps: int) -> Matrix:
+    times_ms = matrix.times_ms
+    return Matrix(
+        matrix.frame,
+        np.repeat(matrix.values, steps, axis=1),
+        np.repeat(matrix.present, steps, axis=1),
+        matrix.drop_name,
+        None if times_ms is None else np.repeat(times_ms, steps, axis=1),
+    )
+
+
+# --- aggregations ----------------------------------------------------------------------------
+
+
+def _aggregation(run: Run, plan: Aggregation) -> Value:
+    node = plan.node
+    if node.op in FOLDS:
+        return _folded(run, plan)
+    assert plan.parameter is not None
+    parameter = run.value(plan.parameter)
+    matrix = run.vector(plan.inner)
+    if isinstance(parameter, Text):
+        return count_values(node, matrix, parameter.value)
+    assert isinstance(parameter, ScalarRow)
+    env = run.env(plan).at(plan.parameter.span)
+    if node.op in SELECTING:
+        return select_rows(node, matrix, parameter.values, env)
+    return alive(quantile(node, matrix, parameter.values, env))
+
+
+def _folded(run: Run, plan: Aggregation) -> Matrix:
+    """Folds slab by slab, unless the groups depend on labels that the slabs may have lost."""
+    node = plan.node
+    rows = run.rows(plan.inner)
+    labels = group_labels(rows.frame, node)
+    if not run.options.delayed_name_removal and set(labels.columns) & set(METADATA_LABELS):
+        matrix = run.vector(plan.inner)
+        rows = Rows(matrix.frame, iter((matrix,)))
+    labels = group_labels(rows.frame, node)
+    ids, first = labels.group_ids()
+    run.hold_cells(len(first) * plan.grid.count)
+    fold = Fold(node.op, len(first), plan.grid.count)
+    at = 0
+    for slab in rows.slabs:
+        fold.add(slab, ids[at : at + slab.series_count])
+        at += slab.series_count
+    return fold.result(labels.take(first))
+
+
+OPERATORS: Mapping[type[Step], Operator] = {
+    Number: _number,
+    String: _string,
+    Select: _select,
+    SelectRange: _range,
+    SubqueryRange: _range,
+    RangeCall: _range_call,
+    InstantCall: _instant_call,
+    Negation: _negation,
+    Operation: _operation,
+    Repeat: _repeat,
+    Aggregation: _aggregation,
+}
+
+STREAMS: Mapping[type[Step], Stream] = {
+    Select: _select_rows,
+    RangeCall: _range_stream,
+    InstantCall: _instant_call_stream,
+    Negation: _negation_stream,
+    Operation: _operation_stream,
+}

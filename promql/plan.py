@@ -1,0 +1,329 @@
+"""The plan: a query bound to its time axis.
+
+Each node of a plan knows the Grid that it is evaluated over. ``offset``, ``@`` and subqueries turn
+into other Grids at the leaves below them, so nobody above has to know of them. A part of the query
+whose selectors are all pinned by ``@`` is planned over one instant and repeated on every step.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from promql import ast
+from promql.ast import AtAnchor, Edge, Modifiers, Node, Span
+from promql.duration_values import duration_ms
+from promql.env import Options
+from promql.notes import ExecutionError
+from promql.rollup import ROLLUPS
+from series.grid import Grid
+from series.matcher import Matcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The base of plan nodes: what is evaluated at every instant of ``grid``."""
+
+    grid: Grid
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number(Step):
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class String(Step):
+    value: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select(Step):
+    """An instant selector; looks at the instants of ``at``, which has as many as the grid.
+
+    ``timed``: the answer carries the times of the samples themselves. ``smoothed``: values lie on
+    the lines between samples.
+    """
+
+    matchers: tuple[Matcher, ...]
+    at: Grid
+    lookback_ms: int
+    timed: bool = False
+    smoothed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectRange(Step):
+    """A range selector: windows of ``range_ms`` that end at the instants of ``ends``.
+
+    ``ends`` has one instant where ``@`` pins the selector: then all steps see the same window.
+    ``lookback_ms`` is how far an ``edge`` that is not plain looks beyond the window.
+    """
+
+    matchers: tuple[Matcher, ...]
+    ends: Grid
+    range_ms: int
+    edge: Edge = Edge.PLAIN
+    lookback_ms: int = 0
+
+    @property
+    def start_ms(self) -> int:
+        """The earliest time that can matter."""
+        before_ms = 0 if self.edge is Edge.PLAIN else self.lookback_ms
+        return self.ends.start_ms - self.range_ms - before_ms + 1
+
+    @property
+    def end_ms(self) -> int:
+        """The latest time that can matter."""
+        return self.ends.end_ms + (self.lookback_ms if self.edge is Edge.SMOOTHED else 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubqueryRange(Step):
+    """A subquery: windows over what ``inner`` gives on its own grid; else like SelectRange."""
+
+    inner: "Plan"
+    ends: Grid
+    range_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RangeCall(Step):
+    """A range-vector function; ``parameters`` are its scalar arguments."""
+
+    call: ast.Call
+    source: SelectRange | SubqueryRange
+    parameters: tuple["Plan", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstantCall(Step):
+    call: ast.Call
+    arguments: tuple["Plan", ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregation(Step):
+    node: ast.Aggregate
+    inner: "Plan"
+    parameter: "Plan | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(Step):
+    """A binary operator."""
+
+    node: ast.Binary
+    left: "Plan"
+    right: "Plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Negation(Step):
+    inner: "Plan"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat(Step):
+    """The one instant of ``inner`` on every step."""
+
+    inner: "Plan"
+
+
+Plan = (
+    Number
+    | String
+    | Select
+    | SelectRange
+    | SubqueryRange
+    | RangeCall
+    | InstantCall
+    | Aggregation
+    | Operation
+    | Negation
+    | Repeat
+)
+
+_TIME_CALLS = frozenset(
+    (
+        *("days_in_month", "day_of_month", "day_of_week", "day_of_year", "hour", "minute"),
+        *("month", "year", "predict_linear", "time", "timestamp", "start", "end", "step"),
+        "range",
+    )
+)
+"""Functions whose value changes with the step though their selectors are pinned."""
+
+
+def make_plan(node: Node, query: Grid, options: Options) -> Plan:
+    """The plan of *node* over *query*.
+
+    Raises InvalidQuery, and ExecutionError for what the engine does not evaluate.
+    """
+    return _Planner(query, options).plan(node, query)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    query: Grid
+    options: Options
+
+    def plan(self, node: Node, grid: Grid) -> Plan:
+        if grid.count != 1 and _repeats(node):
+            once = self._plan(node, Grid.instant(grid.start_ms))
+            return Repeat(grid=grid, span=node.span, inner=once)
+        return self._plan(node, grid)
+
+    def _plan(self, node: Node, grid: Grid) -> Plan:
+        match node:
+            case ast.NumberLiteral():
+                return Number(grid=grid, span=node.span, value=node.value)
+            case ast.StringLiteral():
+                return String(grid=grid, span=node.span, value=node.value)
+            case ast.VectorSelector():
+                return self._select(node, grid)
+            case ast.MatrixSelector():
+                return self._select_range(node, grid)
+            case ast.Subquery():
+                return self._subquery(node, grid)
+            case ast.Paren():
+                return self.plan(node.inner, grid)
+            case ast.Unary():
+                inner = self.plan(node.operand, grid)
+                return Negation(grid=grid, span=node.span, inner=inner) if node.op == "-" else inner
+            case ast.Binary():
+                return Operation(
+                    grid=grid,
+                    span=node.span,
+                    node=node,
+                    left=self.plan(node.left, grid),
+                    right=self.plan(node.right, grid),
+                )
+            case ast.Aggregate():
+                return Aggregation(
+                    grid=grid,
+                    span=node.span,
+                    node=node,
+                    inner=self.plan(node.expr, grid),
+                    parameter=None if node.param is None else self.plan(node.param, grid),
+                )
+            case ast.Call():
+                return self._call(node, grid)
+
+    def _select(self, node: ast.VectorSelector, grid: Grid) -> Plan:
+        at = self._moved(node.modifiers, grid)
+        once = Select(
+            grid=grid if at.count == grid.count else Grid.instant(grid.start_ms),
+            span=node.span,
+            matchers=node.all_matchers,
+            at=at,
+            lookback_ms=self.options.lookback_ms,
+            smoothed=node.edge is Edge.SMOOTHED,
+        )
+        if at.count == grid.count:
+            return once
+        return Repeat(grid=grid, span=node.span, inner=once)
+
+    def _select_range(self, node: ast.MatrixSelector, grid: Grid) -> SelectRange:
+        return SelectRange(
+            grid=grid,
+            span=node.span,
+            matchers=node.vector.all_matchers,
+            ends=self._moved(node.vector.modifiers, grid),
+            range_ms=duration_ms(node.range, self.query, positive=True),
+            edge=node.vector.edge,
+            lookback_ms=self.options.lookback_ms,
+        )
+
+    def _subquery(self, node: ast.Subquery, grid: Grid) -> SubqueryRange:
+        """Instants of a subquery are the multiples of its step since 1970."""
+        ends = self._moved(node.modifiers, grid)
+        range_ms = duration_ms(node.range, self.query, positive=True)
+        step_ms = self.options.default_step_ms
+        if node.step is not None:
+            step_ms = duration_ms(node.step, self.query, positive=True)
+        first_ms = ((ends.start_ms - range_ms) // step_ms + 1) * step_ms
+        return SubqueryRange(
+            grid=grid,
+            span=node.span,
+            inner=self.plan(node.expr, Grid.between(first_ms, ends.end_ms, step_ms)),
+            ends=ends,
+            range_ms=range_ms,
+        )
+
+    def _call(self, node: ast.Call, grid: Grid) -> Plan:
+        arguments = tuple(self.plan(_bare(argument), grid) for argument in node.args)
+        if node.name == "timestamp":
+            arguments = (_timed(arguments[0]),)
+        sources = [a for a in arguments if isinstance(a, SelectRange | SubqueryRange)]
+        if not sources:
+            return InstantCall(grid=grid, span=node.span, call=node, arguments=arguments)
+        if node.name not in ROLLUPS:
+            raise ExecutionError(f"function {node.name} is not supported yet")
+        return RangeCall(
+            grid=grid,
+            span=node.span,
+            call=node,
+            source=sources[0],
+            parameters=tuple(a for a in arguments if a is not sources[0]),
+        )
+
+    def _moved(self, modifiers: Modifiers, grid: Grid) -> Grid:
+        """The instants that a selector below ``offset`` and ``@`` looks at."""
+        offset_ms = 0
+        if modifiers.offset is not None:
+            offset_ms = duration_ms(modifiers.offset, self.query, positive=False)
+        match modifiers.at:
+            case None:
+                return grid.shifted(-offset_ms)
+            case AtAnchor.START:
+                return Grid.instant(self.query.start_ms - offset_ms)
+            case AtAnchor.END:
+                return Grid.instant(self.query.end_ms - offset_ms)
+            case at_ms:
+                return Grid.instant(at_ms - offset_ms)
+
+
+def _bare(node: Node) -> Node:
+    while isinstance(node, ast.Paren):
+        node = node.inner
+    return node
+
+
+def _timed(plan: Plan) -> Plan:
+    match plan:
+        case Select():
+            return dataclasses.replace(plan, timed=True)
+        case Repeat(inner=Select() as select):
+            return dataclasses.replace(plan, inner=dataclasses.replace(select, timed=True))
+        case _:
+            return plan
+
+
+def _repeats(node: Node) -> bool:
+    """Whether *node* is worth evaluating once: the same on every step, and no mere literal."""
+    node = _bare(node)
+    if isinstance(node, ast.Unary):
+        return _repeats(node.operand)
+    literal = isinstance(node, ast.NumberLiteral | ast.StringLiteral)
+    ranges = isinstance(node, ast.MatrixSelector | ast.Subquery)
+    return not literal and not ranges and _is_invariant(node)
+
+
+def _is_invariant(node: Node) -> bool:
+    """Whether *node* has the same value on every step (PreprocessExpr of Prometheus)."""
+    match node:
+        case ast.NumberLiteral() | ast.StringLiteral():
+            return True
+        case ast.VectorSelector() | ast.Subquery():
+            return node.modifiers.at is not None
+        case ast.MatrixSelector():
+            return node.vector.modifiers.at is not None
+        case ast.Paren():
+            return _is_invariant(node.inner)
+        case ast.Unary():
+            return _is_invariant(node.operand)
+        case ast.Binary():
+            return _is_invariant(node.left) and _is_invariant(node.right)
+        case ast.Aggregate():
+            return _is_invariant(node.expr)
+        case ast.Call():
+            return node.name not in _TIME_CALLS and all(map(_is_invariant, node.args))

@@ -1,0 +1,177 @@
+"""Run: one query in evaluation.
+
+``value`` gives the whole value of a plan node. ``rows`` gives a vector in slabs of rows, as they
+are decoded, so that an aggregation over a selector never holds all its series at once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from promql.env import Env, Options
+from promql.matrix import Matrix, ScalarRow, Value, Values
+from promql.notes import ExecutionError, Notes
+from promql.plan import Plan, Step
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.grid import Grid
+from series.labels import METADATA_LABELS
+from series.matcher import Matcher
+from series.ports import Context, Hints, Selection, Source, TooManySamples
+
+SLAB_SAMPLES = 65_536
+"""Samples (or steps) that a slab aims at: 512 KiB of values."""
+
+CELLS_PER_SAMPLE = 4
+"""A matrix may have this many cells for every sample of the budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A vector in slabs: every slab holds the next rows of ``frame``, over the same grid.
+
+    The frame may still have name labels that the slabs have lost; else its labels are theirs.
+    """
+
+    frame: LabelFrame
+    slabs: Iterator[Matrix]
+
+
+Operator = Callable[["Run", Any], Value]
+Stream = Callable[["Run", Any], Rows | None]
+
+
+@dataclass(slots=True)
+class Run:
+    """The state of one query.
+
+    - ``operators``: how to evaluate each kind of plan node.
+    - ``streams``: how to evaluate some of them in slabs; None where the node at hand cannot.
+    - ``slab_rows``: the rows of a slab; None picks them by size.
+    - ``held``: the points of all values in memory, counted as Prometheus does.
+    """
+
+    operators: Mapping[type[Step], Operator]
+    streams: Mapping[type[Step], Stream]
+    source: Source
+    options: Options
+    notes: Notes
+    context: Context
+    query: Grid
+    is_range: bool
+    slab_rows: int | None = None
+    held: int = 0
+    _selections: dict[tuple[tuple[Matcher, ...], int, int], Selection] = field(default_factory=dict)
+
+    def env(self, plan: Plan) -> Env:
+        return Env(
+            self.options,
+            self.notes,
+            self.context,
+            plan.grid,
+            self.query,
+            self.is_range,
+            plan.span,
+        )
+
+    def value(self, plan: Plan) -> Value:
+        """The value of *plan* at every instant of its grid."""
+        self.context.check()
+        if plan.grid.count > self.context.max_samples:
+            raise TooManySamples
+        before = self.held
+        value = self.operators[type(plan)](self, plan)
+        self.held = before
+        if isinstance(value, Matrix):
+            self.hold(value)
+        return value
+
+    def vector(self, plan: Plan) -> Matrix:
+        value = self.value(plan)
+        if not isinstance(value, Matrix):
+            raise ExecutionError("expected an instant vector")
+        return value
+
+    def scalar(self, plan: Plan) -> Values:
+        """float64[T] of a scalar."""
+        value = self.value(plan)
+        if not isinstance(value, ScalarRow):
+            raise ExecutionError("expected a scalar")
+        return value.values
+
+    def rows(self, plan: Plan) -> Rows:
+        """The rows of *plan*, a vector, in order; in one slab where it cannot be streamed."""
+        rows = self.streamed(plan)
+        if rows is None:
+            matrix = self.vector(plan)
+            return Rows(matrix.frame, iter((matrix,)))
+        return Rows(rows.frame, map(self._counted, rows.slabs))
+
+    def streamed(self, plan: Plan) -> Rows | None:
+        stream = self.streams.get(type(plan))
+        return stream(self, plan) if stream else None
+
+    def hold(self, matrix: Matrix) -> None:
+        """Counts the points of *matrix* against the query's budget."""
+        self.held += int(np.count_nonzero(matrix.present))
+        self.context.hold(self.held)
+
+    def hold_cells(self, cells: int) -> None:
+        """Raises TooManySamples where a matrix of so many *cells* could exhaust the memory.
+
+        Cells without a point cost memory too, but are not what the budget counts.
+        """
+        self.context.hold(cells // CELLS_PER_SAMPLE)
+
+    def gathered(self, rows: Rows, steps: int) -> Matrix:
+        """All *rows* as one Matrix over *steps* steps, without those that have no point."""
+        slabs, cells = [], 0
+        for slab in rows.slabs:
+            slabs.append(alive(self._counted(slab)))
+            cells += slabs[-1].values.size
+            self.hold_cells(cells)
+        return Matrix.concat(slabs) if slabs else Matrix.empty(steps)
+
+    def _counted(self, slab: Matrix) -> Matrix:
+        self.context.check()
+        self.hold(slab)
+        return slab
+
+    def select(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
+        """What *matchers* select, resolved once in a query."""
+        key = matchers, hints.start_ms, hints.end_ms
+        if key not in self._selections:
+            self._selections[key] = self.source.resolve(matchers, hints)
+        return self._selections[key]
+
+    def batches(
+        self, selection: Selection, start_ms: int, end_ms: int, steps: int
+    ) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+        """The series of *selection* in slabs that fit the cache, with their labels."""
+        frame = selection.frame
+        per_row = max(steps, selection.estimated_samples() // max(frame.size, 1), 1)
+        for rows in self.row_slices(frame.size, per_row):
+            batch = selection.read(rows, start_ms, end_ms, self.context)
+            self.context.samples_read += batch.sample_count
+            yield frame.take(rows), batch
+
+    def row_slices(self, size: int, per_row: int) -> Iterator[slice]:
+        """Slices of *size* rows that are a slab each, where a row has about *per_row* samples."""
+        rows = self.slab_rows or max(SLAB_SAMPLES // max(per_row, 1), 1)
+        for start in range(0, size, rows):
+            self.context.check()
+            yield slice(start, min(start + rows, size))
+
+
+def alive(matrix: Matrix) -> Matrix:
+    """*matrix* without the rows that have no point."""
+    with_points = matrix.with_points
+    return matrix if with_points.all() else matrix.take(with_points)
+
+
+def names_matter(frame: LabelFrame) -> bool:
+    """Whether rows of *frame* could become equal by losing their name labels."""
+    columns = [frame.columns[name] for name in METADATA_LABELS if name in frame.columns]
+    return any(bool((codes != codes[0]).any()) for codes, _ in columns if len(codes))

@@ -1,0 +1,103 @@
+"""Aggregations that keep some of the rows as they are: topk, bottomk, limitk, limit_ratio."""
+
+import numpy as np
+
+from promql import aggregate_kernels as kernels
+from promql.aggregate import Grouped
+from promql.ast import Aggregate
+from promql.env import Env
+from promql.go_text import format_g
+from promql.matrix import Mask, Matrix, Values
+from promql.notes import ExecutionError
+from promql.xxhash import xxh64
+
+SELECTING = frozenset(("topk", "bottomk", "limitk", "limit_ratio"))
+
+_MAX_INT64 = 9223372036854774784.0
+_MIN_INT64 = -9223372036854775808.0
+
+
+def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) -> Matrix:
+    """The points that ``node.op`` keeps, with ``parameter[T]`` as its k or ratio at every step.
+
+    topk and bottomk over a single step put their rows in order: group by group, best first.
+    ``env.span`` is the parameter's.
+    """
+    if node.op == "limit_ratio":
+        return _ratio(matrix, parameter, env)
+    if not len(parameter) or parameter.max() < 1:
+        return Matrix.empty(matrix.step_count)
+    ks = np.minimum(_counts(parameter), matrix.series_count)
+    grouped = Grouped.of(matrix.frame, node)
+    chosen = np.zeros(matrix.present.shape, dtype=np.bool_)
+    if node.op == "limitk":
+        counts = np.zeros((grouped.count, matrix.step_count), dtype=np.int64)
+        kernels.choose_first(matrix.present, grouped.ids, ks, counts, chosen)
+        return _only(matrix, chosen)
+    largest = node.op == "topk"
+    ranked = np.empty(matrix.series_count, dtype=np.int64)
+    length = kernels.choose_extremes(
+        matrix.values,
+        matrix.present,
+        grouped.order,
+        grouped.starts,
+        ks,
+        largest,
+        chosen,
+        ranked,
+    )
+    if matrix.step_count != 1:
+        return _only(matrix, chosen)
+    rows = ranked[:length]
+    values = matrix.values[rows, 0]
+    # lexsort is stable and puts NaN last in either direction.
+    order = np.lexsort((-values if largest else values, grouped.ids[rows]))
+    return matrix.take(rows[order])
+
+
+def _only(matrix: Matrix, chosen: Mask) -> Matrix:
+    kept = Matrix(matrix.frame, matrix.values, chosen, matrix.drop_name)
+    return kept.take(kept.with_points)
+
+
+def _counts(parameter: Values) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """The parameter of topk as integers; ExecutionError where it is none."""
+    if np.isnan(parameter).any():
+        raise ExecutionError("Parameter value is NaN")
+    if (lowest := float(parameter.min())) <= _MIN_INT64:
+        raise ExecutionError(f"Scalar value {format_g(lowest)} underflows int64")
+    if (highest := float(parameter.max())) >= _MAX_INT64:
+        raise ExecutionError(f"Scalar value {format_g(highest)} overflows int64")
+    return parameter.astype(np.int64)
+
+
+def _ratio(matrix: Matrix, ratios: Values, env: Env) -> Matrix:
+    """The rows whose hash falls below the ratio, or, for a negative one, above its complement."""
+    if not len(ratios) or (ratios == 0).all():
+        return Matrix.empty(matrix.step_count)
+    if np.isnan(ratios).any():
+        raise ExecutionError("Ratio value is NaN")
+    for worst, limit in ((float(ratios.max()), 1.0), (float(ratios.min()), -1.0)):
+        if abs(worst) > 1 and worst * limit > 0:
+            env.warn(
+                f"ratio value should be between -1 and 1, got {format_g(worst)}, "
+                f"capping to {format_g(limit)}"
+            )
+    ratios = np.clip(ratios, -1.0, 1.0)
+    offsets = np.array([_place(labels) for labels in matrix.frame.as_dicts()])[:, None]
+    chosen = np.where(ratios >= 0, offsets < ratios, offsets >= 1.0 + ratios)
+    return _only(matrix, matrix.present & chosen)
+
+
+def _place(labels: dict[str, str]) -> float:
+    """Where in [0, 1] the hash of a label set falls.
+
+    The hashed bytes are Prometheus' own form of label sets: every name and value, sorted, after
+    its length, which is one byte, or 0xFF and three (model/labels/labels_stringlabels.go).
+    """
+    texts = [text.encode() for pair in labels.items() for text in pair]
+    return xxh64(b"".join(_length(len(text)) + text for text in texts)) / float(2**64 - 1)
+
+
+def _length(size: int) -> bytes:
+    return bytes((size,)) if size < 255 else b"\xff" + size.to_bytes(3, "little")

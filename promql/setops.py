@@ -1,0 +1,29 @@
+"""``and``, ``or``, ``unless``: the set operators, many-to-many, values and labels untouched."""
+
+import numpy as np
+
+from promql.ast import Matching
+from promql.groups import Groups
+from promql.labelsets import merge_equal_labels
+from promql.matching import signature
+from promql.matrix import Mask, Matrix
+from series.frame import shared_group_ids
+
+
+def set_operation(op: str, left: Matrix, right: Matrix, matching: Matching) -> Matrix:
+    """``left op right`` at every step."""
+    frames = [signature(left.frame, matching), signature(right.frame, matching)]
+    (left_ids, right_ids), count = shared_group_ids(frames)
+    if op == "or":
+        taken = Groups(left_ids, count).any(left.present)[right_ids]
+        added = _with_present(right, right.present & ~taken)
+        return merge_equal_labels(Matrix.concat([_with_present(left, left.present), added]))
+    matched = Groups(right_ids, count).any(right.present)[left_ids]
+    return _with_present(left, left.present & (matched if op == "and" else ~matched))
+
+
+def _with_present(matrix: Matrix, present: Mask) -> Matrix:
+    """*matrix* with other points, without the rows that have none left."""
+    rows = present.any(axis=1)
+    kept = Matrix(matrix.frame, matrix.values, present, matrix.drop_name)
+    return kept if rows.all() else kept.take(np.flatnonzero(rows))

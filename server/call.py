@@ -1,0 +1,19 @@
+"""Call: one admitted request, as a handler gets it."""
+
+from dataclasses import dataclass
+
+from server.auth import Principal
+from server.house import House
+from server.http import Request
+
+CALL = "o11y.call"
+"""Where an ASGI scope carries the admitted Call on its way through FastAPI."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks what of whom."""
+
+    request: Request
+    principal: Principal
+    house: House

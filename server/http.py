@@ -1,0 +1,195 @@
+"""Requests and responses over plain ASGI, and the errors that become responses.
+
+Hot routes see nothing but this file; it knows headers, bodies and status codes, and no route.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+BODY_SECONDS = 30.0
+"""How long a sender may take over its body."""
+
+_STATUS = {
+    "bad_data": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "execution": 422,
+    "canceled": 499,
+    "internal": 500,
+    "timeout": 503,
+    "unavailable": 503,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A status and a body: bytes, or slices of it that are sent as they come."""
+
+    body: bytes | AsyncIterator[bytes] = b""
+    status: int = 200
+    content_type: str = JSON
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class HttpError(Exception):
+    """Ends a request with a response."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+def api_error(
+    error_type: str, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> HttpError:
+    """An error in the shape of Prometheus' API; the type decides the status."""
+    body = dumps({"status": "error", "errorType": error_type, "error": text})
+    return HttpError(Response(body, _STATUS[error_type], JSON, headers))
+
+
+def text_error(status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> HttpError:
+    """An error as one line of plain text."""
+    return HttpError(Response(text.encode() + b"\n", status, TEXT, headers))
+
+
+def success(
+    data: Any, warnings: list[str] | None = None, infos: list[str] | None = None
+) -> Response:
+    """``{"status":"success","data":...}``; empty notes are left out."""
+    answer: dict[str, Any] = {"status": "success", "data": data}
+    if warnings:
+        answer["warnings"] = warnings
+    if infos:
+        answer["infos"] = infos
+    return Response(dumps(answer))
+
+
+def dumps(value: Any) -> bytes:
+    """JSON bytes; what is not valid Unicode in a text is replaced, as Go's encoder does."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return orjson.dumps(_valid_texts(value))
+
+
+def _valid_texts(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {_valid_texts(k): _valid_texts(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid_texts(item) for item in value]
+    return value
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request; header names are lower-case bytes."""
+
+    scope: Scope
+    receive: Receive
+    captures: dict[str, str] = field(default_factory=dict)
+    """The named parts of the path."""
+
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
+    @property
+    def path(self) -> str:
+        return str(self.scope["path"])
+
+    def headers(self, name: bytes) -> list[str]:
+        """Every value of a header, in order, without surrounding blanks."""
+        return [v.decode("latin-1").strip() for n, v in self.scope["headers"] if n == name]
+
+    def header(self, name: bytes) -> str:
+        """The first value of a header, or ''."""
+        for found, value in self.scope["headers"]:
+            if found == name:
+                return str(value.decode("latin-1").strip())
+        return ""
+
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body; HttpError 400 beyond *max_bytes*, 408 where it comes too slowly."""
+        declared = self.header(b"content-length")
+        if declared.isdigit() and int(declared) > max_bytes:
+            raise _too_large(max_bytes)
+        message = await self._receive_first()
+        if not message.get("more_body"):
+            return _limited(bytes(message.get("body", b"")), max_bytes)
+        parts = [message.get("body", b"")]
+        size = len(parts[0])
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                while message.get("more_body"):
+                    message = self._not_gone(await self.receive())
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > max_bytes:
+                        raise _too_large(max_bytes)
+        except TimeoutError:
+            raise text_error(408, "the request body did not arrive in time") from None
+        return b"".join(parts)
+
+    async def _receive_first(self) -> Message:
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                return self._not_gone(await self.receive())
+        except TimeoutError:
+            raise text_error(408, "the request body did not arrive in time") from None
+
+    @staticmethod
+    def _not_gone(message: Message) -> Message:
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
+
+    async def gone(self) -> None:
+        """Returns when the asker has gone away; only after the body was read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+class ClientGone(Exception):
+    """The asker went away before its request was complete; nobody waits for an answer."""
+
+
+def _too_large(max_bytes: int) -> HttpError:
+    return text_error(400, f"the request body exceeds the {max_bytes} bytes limit")
+
+
+def _limited(body: bytes, max_bytes: int) -> bytes:
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+async def respond(response: Response, send: Send, *, head: bool = False) -> None:
+    """Sends *response*; without its body where *head*."""
+    headers = list(response.headers)
+    if response.status != 204:
+        headers.append((b"content-type", response.content_type.encode()))
+    whole = response.body if isinstance(response.body, bytes) else None
+    if whole is not None and response.status != 204:
+        headers.append((b"content-length", str(len(whole)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if head or isinstance(response.body, bytes):
+        body = b"" if head else whole
+        await send({"type": "http.response.body", "body": body})
+        return
+    async for part in response.body:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

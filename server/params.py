@@ -1,0 +1,175 @@
+"""Parameters of a query: merged from URL and body, parsed as Prometheus parses them.
+
+Source: web/api/v1/api.go of Prometheus 3.14 (parseTime, parseDuration, parseLimitParam).
+"""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl
+
+import orjson
+
+from series.durations import parse_duration_ms
+from server.http import HttpError, Request, api_error
+
+MAX_FORM_BYTES = 10 << 20
+MIN_TIME_MS = -(2**62)
+MAX_TIME_MS = 2**62
+"""Beyond any sample; far enough from the limits of int64 to add a range to."""
+
+_MIN_TIME_TEXT = "-292273086-05-16T16:47:06Z"
+_MAX_TIME_TEXT = "292277025-08-18T07:12:54.999999999Z"
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII
+)
+_GO_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MAX_SECONDS = 9.2e15
+_MAX_DURATION_SECONDS = (2**63 - 1) / 1e9
+
+
+class Params:
+    """The values of each parameter: those of the body first, then those of the URL."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._values: dict[str, list[str]] = {}
+        for name, value in pairs:
+            self._values.setdefault(name, []).append(value)
+
+    def get(self, name: str) -> str:
+        """The first value, or ''."""
+        values = self._values.get(name)
+        return values[0] if values else ""
+
+    def all(self, name: str) -> list[str]:
+        return self._values.get(name, [])
+
+    def time_ms(self, name: str, default_ms: int | None = None) -> int:
+        """A timestamp; *default_ms* where it is missing (None: it must be there)."""
+        text = self.get(name)
+        if text == "" and default_ms is not None:
+            return default_ms
+        try:
+            return parse_time_ms(text)
+        except ValueError as error:
+            what = f"invalid time value for '{name}': {error}" if default_ms is not None else error
+            raise invalid(name, str(what)) from None
+
+    def duration_ms(self, name: str) -> float:
+        """A duration in ms with its fraction; it must be there."""
+        try:
+            return parse_seconds(self.get(name)) * 1000
+        except ValueError as error:
+            raise invalid(name, str(error)) from None
+
+    def limit(self, name: str = "limit") -> int:
+        """A count; 0 where it is missing, which means none."""
+        text = self.get(name)
+        if text == "":
+            return 0
+        if not re.fullmatch(r"[+-]?\d+", text, re.ASCII):
+            raise invalid(name, f'strconv.Atoi: parsing "{text}": invalid syntax')
+        if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+            raise invalid(name, f'strconv.Atoi: parsing "{text}": value out of range')
+        if int(text) < 0:
+            raise invalid(name, "limit must be non-negative")
+        return int(text)
+
+
+def invalid(name: str, reason: str) -> HttpError:
+    """The refusal of one parameter."""
+    return api_error("bad_data", f'invalid parameter "{name}": {reason}')
+
+
+async def read_params(request: Request) -> Params:
+    """The parameters of *request*.
+
+    A POST body is a form whatever its content type says, or a JSON object of texts, numbers,
+    booleans and lists of them.
+    """
+    url = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    if request.method != "POST":
+        return Params(url)
+    body = (await request.body(MAX_FORM_BYTES)).strip()
+    if body.startswith(b"{"):
+        return Params(_json_pairs(body) + url)
+    return Params(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True) + url)
+
+
+def _json_pairs(body: bytes) -> list[tuple[str, str]]:
+    try:
+        members = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise api_error("bad_data", f"error parsing JSON body: {error}") from None
+    return [
+        (name, _json_text(name, item))
+        for name, value in members.items()
+        for item in (value if isinstance(value, list) else [value])
+        if item is not None
+    ]
+
+
+def _json_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise invalid(name, "must be a string, a number or a list of them")
+
+
+def parse_time_ms(text: str) -> int:
+    """ms since 1970 of unix seconds with a fraction, or of RFC 3339; ValueError else."""
+    if _GO_FLOAT.fullmatch(text):
+        seconds = float(text)
+        if abs(seconds) <= _MAX_SECONDS:
+            fraction, whole = math.modf(seconds)
+            # Go rounds half away from zero.
+            rounded = math.floor(abs(fraction) * 1000 + 0.5)
+            return _clamped(int(whole) * 1000 + int(math.copysign(rounded, seconds)))
+    elif match := _RFC3339.fullmatch(text):
+        parsed = _rfc3339_ms(match)
+        if parsed is not None:
+            return parsed
+    elif text == _MIN_TIME_TEXT:
+        return MIN_TIME_MS
+    elif text == _MAX_TIME_TEXT:
+        return MAX_TIME_MS
+    raise ValueError(f'cannot parse "{text}" to a valid timestamp')
+
+
+def _rfc3339_ms(match: re.Match[str]) -> int | None:
+    clock, fraction, sign, hours, minutes = match.groups()
+    try:
+        at = datetime.fromisoformat(clock).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    since = at - datetime(1970, 1, 1, tzinfo=UTC)
+    ms = since // timedelta(milliseconds=1)
+    if fraction:
+        ms += int(fraction[:3].ljust(3, "0"))
+    if sign:
+        if int(hours) > 23 or int(minutes) > 59:
+            return None
+        offset_ms = (int(hours) * 60 + int(minutes)) * 60_000
+        ms += offset_ms if sign == "-" else -offset_ms
+    return ms
+
+
+def _clamped(time_ms: int) -> int:
+    return min(max(time_ms, MIN_TIME_MS), MAX_TIME_MS)
+
+
+def parse_seconds(text: str) -> float:
+    """Seconds of a number or of a duration like ``1h30m``; ValueError else."""
+    if _GO_FLOAT.fullmatch(text):
+        seconds = float(text)
+        if abs(seconds) > _MAX_DURATION_SECONDS:
+            raise ValueError(f'cannot parse "{text}" to a valid duration. It overflows int64')
+        return seconds
+    try:
+        return parse_duration_ms(text) / 1000
+    except ValueError:
+        raise ValueError(f'cannot parse "{text}" to a valid duration') from None

@@ -1,0 +1,278 @@
+"""Instant and range queries.
+
+The order in which parameters are checked and the words of the errors follow web/api/v1/api.go of
+Prometheus 3.14.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from promql.answer import Answer, Raw
+from promql.engine import Engine
+from promql.errors import ParseError
+from promql.matrix import Matrix, ScalarRow, Text
+from promql.notes import ExecutionError
+from promql.parser import parse
+from promql.printer import to_text
+from series.grid import Grid
+from series.ports import Context, QueryCanceled, QueryTimeout, StorageError, TooManySamples
+from server import result_json
+from server.call import Call
+from server.http import Response, api_error, dumps, success
+from server.params import Params, invalid, parse_seconds, read_params
+from server.tenants import view
+
+log = logging.getLogger("o11y.query")
+
+MAX_POINTS = 11_000
+WATCH_AFTER_SECONDS = 0.05
+"""How long a query runs before we watch whether its asker is still there."""
+WHOLE_SLICES = 8
+"""An answer of up to so many slices is sent at once, with its length."""
+
+_TOO_MANY_POINTS = (
+    "exceeded maximum resolution of 11,000 points per timeseries. "
+    "Try decreasing the query resolution (?step=XX)"
+)
+_TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A checked query: what to evaluate, and how to answer."""
+
+    query: str
+    at_ms: int
+    grid: Grid | None
+    timeout_ms: float
+    limit: int
+    lookback_ms: int | None
+    stats: bool
+    warnings: tuple[str, ...] = ()
+
+
+async def query(call: Call) -> Response:
+    """``/api/v1/query``: the value at one instant."""
+    params = await read_params(call.request)
+    limit = params.limit()
+    at_ms = params.time_ms("time", call.house.now_ms())
+    return await _run(call, _asked(call, params, at_ms, None, limit), "instant")
+
+
+async def query_range(call: Call) -> Response:
+    """``/api/v1/query_range``: the values at every step."""
+    params = await read_params(call.request)
+    limit = params.limit()
+    start_ms = params.time_ms("start")
+    end_ms = params.time_ms("end")
+    if end_ms < start_ms:
+        raise invalid("end", "end timestamp must not be before start time")
+    step_ms = params.duration_ms("step")
+    if step_ms < 1:
+        raise invalid(
+            "step",
+            "zero or negative query resolution step widths are not accepted. "
+            "Try a positive integer",
+        )
+    if int((end_ms - start_ms) // step_ms) > MAX_POINTS:
+        raise api_error("bad_data", _TOO_MANY_POINTS)
+    grid = Grid.between(start_ms, end_ms, int(step_ms))
+    return await _run(call, _asked(call, params, start_ms, grid, limit), "range")
+
+
+async def format_query(call: Call) -> Response:
+    """``/api/v1/format_query``: the expression, printed anew."""
+    text = (await read_params(call.request)).get("query")
+    try:
+        return success(to_text(parse(text)))
+    except ParseError as error:
+        raise invalid("query", str(error)) from None
+
+
+def _asked(call: Call, params: Params, at_ms: int, grid: Grid | None, limit: int) -> Asked:
+    timeout_ms = float(call.house.settings.query_timeout_ms)
+    if params.get("timeout"):
+        timeout_ms = min(timeout_ms, params.duration_ms("timeout"))
+    lookback_ms = None
+    if lookback := params.get("lookback_delta"):
+        try:
+            lookback_ms = int(parse_seconds(lookback) * 1000)
+        except ValueError as error:
+            text = f"error parsing lookback delta duration: {error}"
+            raise api_error("bad_data", text) from None
+    stats = params.get("stats")
+    warnings = () if stats in ("", "true", "all") else (_deprecated_stats(stats),)
+    text = params.get("query")
+    return Asked(text, at_ms, grid, timeout_ms, limit, lookback_ms, stats != "", warnings)
+
+
+def _deprecated_stats(value: str) -> str:
+    return (
+        f'value "{value}" for parameter "stats" is deprecated and will be rejected in the next '
+        'major release, use "true" or "all"'
+    )
+
+
+async def _run(call: Call, asked: Asked, kind: str) -> Response:
+    """Evaluates in a worker; the asker's leaving cancels."""
+    context = Context(
+        deadline=time.monotonic() + asked.timeout_ms / 1000,
+        max_samples=call.house.options.max_samples,
+    )
+    loop = asyncio.get_running_loop()
+    metrics = call.house.metrics
+    began = time.perf_counter()
+    work = loop.run_in_executor(call.house.queries, _answer_slices, call, asked, context)
+    watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
+    metrics.running.inc()
+    try:
+        first, rest = await work
+    except BaseException:
+        context.cancelled.set()
+        watch.cancel()
+        raise
+    finally:
+        metrics.running.dec()
+        metrics.queries.labels(kind).observe(time.perf_counter() - began)
+    if rest is None:
+        watch.cancel()
+        return Response(first)
+    return Response(_stream(first, rest, call.house.queries, context))
+
+
+def _watch(call: Call, context: Context, loop: asyncio.AbstractEventLoop) -> None:
+    async def wait() -> None:
+        await call.request.gone()
+        context.cancelled.set()
+
+    _watchers.add(task := loop.create_task(wait()))
+    task.add_done_callback(_watchers.discard)
+
+
+_watchers: set[asyncio.Task[None]] = set()
+"""The tasks that watch connections; the loop itself keeps only weak references."""
+
+
+async def _stream(
+    first: bytes, rest: Iterator[bytes], workers: Executor, context: Context
+) -> AsyncIterator[bytes]:
+    """The slices one by one, each made when the one before is sent; none for nobody."""
+    loop = asyncio.get_running_loop()
+    part = first
+    while part and not context.cancelled.is_set():
+        yield part
+        part = await loop.run_in_executor(workers, next, rest, b"")
+
+
+def _answer_slices(
+    call: Call, asked: Asked, context: Context
+) -> tuple[bytes, Iterator[bytes] | None]:
+    """The first slices of the answer's body, and the others where there are more."""
+    answer = _evaluate(call, asked, context)
+    slices = _body(answer, asked, context)
+    first = b"".join(islice(slices, WHOLE_SLICES))
+    following = next(slices, None)
+    if following is None:
+        return first, None
+    return first + following, slices
+
+
+def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
+    options = call.house.options
+    if asked.lookback_ms is not None and asked.lookback_ms > 0:
+        options = replace(options, lookback_ms=asked.lookback_ms)
+    engine = Engine(options)
+    try:
+        context.check()
+        source = view(call.house.store, call.principal)
+        if asked.grid is None:
+            return engine.instant(source, asked.query, asked.at_ms, context)
+        return engine.range(source, asked.query, asked.grid, context)
+    except ParseError as error:
+        raise invalid("query", str(error)) from None
+    except ExecutionError as error:
+        raise api_error("execution", str(error)) from None
+    except TooManySamples:
+        raise api_error("execution", _TOO_MANY_SAMPLES) from None
+    except QueryTimeout:
+        raise api_error("timeout", "query timed out in expression evaluation") from None
+    except QueryCanceled:
+        raise api_error("canceled", "query was canceled in expression evaluation") from None
+    except (StorageError, OSError) as error:
+        log.error("storage failed: %s", error)
+        raise api_error("internal", str(error)) from None
+
+
+def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
+    """The whole JSON answer in slices."""
+    warnings = [*asked.warnings, *answer.warnings]
+    value = answer.value
+    if asked.limit and isinstance(value, Matrix | Raw) and value.frame.size > asked.limit:
+        warnings.append("results truncated due to limit")
+        value = _first_series(value, asked.limit)
+    yield b'{"status":"success","data":{"resultType":"%b","result":' % _type_name(answer)
+    yield from _result(answer, value)
+    if asked.stats:
+        yield b',"stats":' + dumps(_stats(context))
+    yield b"}"
+    if warnings:
+        yield b',"warnings":' + dumps(warnings)
+    if answer.infos:
+        yield b',"infos":' + dumps(answer.infos)
+    yield b"}"
+
+
+def _type_name(answer: Answer) -> bytes:
+    return answer.type.value.removeprefix("instant ").replace("range vector", "matrix").encode()
+
+
+def _first_series(value: Matrix | Raw, limit: int) -> Matrix | Raw:
+    rows = np.arange(limit, dtype=np.int64)
+    if isinstance(value, Matrix):
+        return value.take(rows)
+    offsets = value.batch.offsets[: limit + 1]
+    batch = replace(value.batch, offsets=offsets, values=value.batch.values[: offsets[-1]])
+    return Raw(value.frame.take(rows), batch)
+
+
+def _result(answer: Answer, value: Matrix | ScalarRow | Text | Raw) -> Iterator[bytes]:
+    start_ms = answer.grid.start_ms
+    match value:
+        case Raw(frame, batch):
+            return result_json.samples(frame, batch)
+        case Text(text):
+            return iter((result_json.point(start_ms, text),))
+        case ScalarRow(values):
+            return iter((result_json.point(start_ms, result_json.format_float(values[0])),))
+        case Matrix() if answer.type.value == "instant vector":
+            times_ms = np.full(value.series_count, start_ms, dtype=np.int64)
+            return result_json.vector(value.frame, times_ms, value.values[:, 0].copy())
+        case Matrix():
+            return result_json.matrix(
+                value.frame, answer.grid.times_ms(), value.values, value.present
+            )
+
+
+def _stats(context: Context) -> dict[str, object]:
+    """What is known of the query's cost; the timings that we do not take apart are 0."""
+    zero = dict.fromkeys(
+        (
+            "evalTotalTime",
+            "resultSortTime",
+            "queryPreparationTime",
+            "innerEvalTime",
+            "execQueueTime",
+            "execTotalTime",
+        ),
+        0.0,
+    )
+    read = context.samples_read
+    samples = {"totalQueryableSamples": read, "samplesRead": read, "peakSamples": read}
+    return {"timings": zero, "samples": samples}

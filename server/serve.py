@@ -1,0 +1,110 @@
+"""Running the server: listen, open the house, serve, drain, close."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Generator
+
+import uvicorn
+import uvloop
+
+from server.auth import Gate
+from server.front import Front
+from server.settings import Settings
+
+log = logging.getLogger("o11y.serve")
+
+SWITCH_SECONDS = 0.0005
+"""How long a busy Python thread keeps the event loop waiting."""
+KEEP_ALIVE_SECONDS = 120
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handling, which would end us by the signal instead of by 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket; port 0 lets the system choose. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def run(
+    settings: Settings, gate: Gate, listener: socket.socket, on_ready: Callable[[], None]
+) -> int:
+    """Serves until SIGTERM or SIGINT; the exit status.
+
+    *on_ready* is called, in another thread, once everything answers.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(settings, gate, listener, on_ready))
+
+
+async def _serve(
+    settings: Settings, gate: Gate, listener: socket.socket, on_ready: Callable[[], None]
+) -> int:
+    front = Front()
+    config = uvicorn.Config(
+        front,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=settings.drain_seconds,
+        proxy_headers=False,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    opening = loop.run_in_executor(None, _open_house, settings, gate)
+    serving = asyncio.create_task(server.serve([listener]))
+    await asyncio.wait((opening, serving), return_when=asyncio.FIRST_COMPLETED)
+    status = 0
+    try:
+        house, front.inner = await opening
+    except Exception as error:
+        print(f"o11y: {error}", file=sys.stderr)
+        server.should_exit = True
+        status = 1
+        house = None
+    else:
+        on_ready()
+    await serving
+    if house is not None:
+        await asyncio.to_thread(house.close)
+    return status
+
+
+def _open_house(settings: Settings, gate: Gate):  # type: ignore[no-untyped-def]
+    """The house and the application in front of it."""
+    # Imported here because it compiles or loads every kernel.
+    from server.app import App
+    from server.house import House
+
+    house = House.open(settings, gate)
+    # What the imports made lives as long as we do: no collection needs to look at it again.
+    gc.freeze()
+    return house, App(house)

@@ -1,0 +1,87 @@
+"""Settings: everything a user can set, with its default, in one place."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+VERSION = "0.1.0"
+"""Ours; ``o11y --version``."""
+PROMETHEUS_VERSION = "3.14.0"
+"""The Prometheus whose meaning and API we follow; Grafana derives features from it."""
+
+FEATURES_ON = frozenset(
+    {
+        "promql-at-modifier",
+        "promql-negative-offset",
+        "remote-write-receiver",
+        "memory-snapshot-on-shutdown",
+        "new-service-discovery-manager",
+        "utf8-names",
+    }
+)
+"""Feature flags of Prometheus that are always on here; naming them changes nothing."""
+FEATURES = frozenset(
+    {
+        "promql-delayed-name-removal",
+        "promql-experimental-functions",
+        "promql-duration-expr",
+        "promql-extended-range-selectors",
+        "promql-binop-fill-modifiers",
+        "use-start-timestamps",
+        "type-and-unit-labels",
+    }
+)
+"""Feature flags of Prometheus that ``--enable-feature`` turns on here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one server runs with; durations in the unit that the name ends in."""
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 9090
+    retention_ms: int = 15 * 86_400_000
+    features: frozenset[str] = frozenset()
+    keys_file: Path | None = None
+    query_timeout_ms: int = 120_000
+    query_workers: int = 2
+    write_workers: int = 2
+    drain_seconds: int = 30
+
+    @property
+    def open_mode(self) -> bool:
+        """No keys: the server trusts the machine it runs on and listens on loopback only."""
+        return self.keys_file is None
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """(host, port) of ``HOST:PORT`` or ``[IPV6]:PORT``; ValueError tells what is wrong."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError(f"{text!r}: an IPv6 address needs brackets, like [::1]:9090")
+    if not colon or not host:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise ValueError(f"{port!r} is not a port between 0 and 65535")
+    return host, int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether *host* (a name or an address without brackets) is this machine by definition."""
+    name = host.lower().removesuffix(".")
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_features(texts: str) -> tuple[frozenset[str], list[str]]:
+    """The known features of a comma-separated list, and the names nobody knows."""
+    names = [name.strip() for name in texts.split(",") if name.strip()]
+    unknown = [name for name in names if name not in FEATURES | FEATURES_ON]
+    return frozenset(names) & FEATURES, unknown

@@ -1,0 +1,84 @@
+"""What the server tells its user while and after it starts."""
+
+import sys
+import time
+from pathlib import Path
+
+from series.durations import format_duration_ms
+from server.auth import DEFAULT_TENANT
+from server.settings import VERSION, Settings
+
+SLOW_SECONDS = 1.5
+"""A start that takes longer says why."""
+
+_KERNEL_FILES = ("series", "tsdb", "promql", "wire", "server")
+
+
+def base_url(settings: Settings, port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"http://{host}:{port}"
+
+
+def banner(settings: Settings, url: str, pid: int) -> str:
+    """Where the server listens, what it keeps where and how long, for whom, and how to send."""
+    retention = format_duration_ms(settings.retention_ms) if settings.retention_ms else "for ever"
+    tenants = (
+        f'open to this machine; X-Org-Id picks the tenant, else "{DEFAULT_TENANT}"'
+        if settings.open_mode
+        else f"by key, from {settings.keys_file}"
+    )
+    lines = [
+        f"Hanzo O11y {VERSION} listens on {url}",
+        f"  data       {settings.data_dir}",
+        f"  retention  {retention}",
+        f"  tenants    {tenants}",
+        f"  stop       Ctrl-C, or SIGTERM to process {pid}",
+        "Send it data from prometheus.yml:",
+        "remote_write:",
+        f"  - url: {url}/api/v1/write",
+    ]
+    if not settings.open_mode:
+        lines += ["    authorization:", "      credentials: hk-..."]
+    return "\n".join(lines)
+
+
+def kernel_count() -> int:
+    """How many kernels the house has, counted in its sources."""
+    root = Path(__file__).resolve().parent.parent
+    files = [f for room in _KERNEL_FILES for f in (root / room).glob("*kernels.py")]
+    return sum(f.read_text().count("\n@kernel(") for f in files)
+
+
+class KernelProgress:
+    """Tells of kernels as they are compiled or loaded; says nothing where that is quick."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._total = 0
+        self._told = 0
+        self._began = time.monotonic()
+
+    def ready(self, name: str) -> None:
+        """One more kernel is compiled or loaded; a hook of ``series.jit``."""
+        del name
+        self._count += 1
+        if time.monotonic() - self._began < SLOW_SECONDS:
+            return
+        self._total = self._total or kernel_count()
+        percent = 100 * self._count // max(self._total, 1)
+        if sys.stderr.isatty():
+            end = "\n" if self._count >= self._total else ""
+            width = 30
+            filled = width * self._count // max(self._total, 1)
+            bar = "#" * filled + "-" * (width - filled)
+            print(f"\rpreparing kernels [{bar}] {percent} %", end=end, file=sys.stderr)
+        elif percent >= self._told + 25 or not self._told:
+            self._told = percent
+            print(
+                f"preparing kernels: {self._count} of {self._total} (slow only the first time)",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began

@@ -1,0 +1,66 @@
+"""The way from a request to a tenant's store: one function, and what it gives for nobody."""
+
+import numpy as np
+from tsdb.store import Store
+
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.matcher import Matcher
+from series.metadata import Metadata
+from series.ports import Context, Hints, Selection, Source
+from server.auth import Principal
+from tsdb.db import Db
+
+
+def tenant_db(store: Store, principal: Principal, *, create: bool) -> Db | None:
+    """The database of *principal*'s tenant.
+
+    Nothing else in the server opens one. With *create* (a write that holds something) an unknown
+    tenant comes into being; without, it is None.
+    """
+    return store.tenant_for_write(principal.tenant) if create else store.tenant(principal.tenant)
+
+
+def view(store: Store, principal: Principal) -> Source:
+    """What *principal* may read, frozen now; empty for an unknown tenant."""
+    db = tenant_db(store, principal, create=False)
+    return NOBODY if db is None else db.view()
+
+
+def metadata(store: Store, principal: Principal) -> dict[str, Metadata]:
+    """The metric metadata that *principal* may read."""
+    db = tenant_db(store, principal, create=False)
+    return {} if db is None else db.metadata()
+
+
+class _EmptySelection:
+    frame = LabelFrame.empty_labels(0)
+    generation = 0
+
+    def estimated_samples(self) -> int:
+        return 0
+
+    def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
+        del rows, start_ms, end_ms, context
+        none = np.zeros(0, dtype=np.int64)
+        return SeriesBatch(np.zeros(0), none, np.zeros(1, dtype=np.int64), none)
+
+
+class _EmptySource:
+    def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
+        del matchers, hints
+        return _EmptySelection()
+
+    def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
+        del matchers, start_ms, end_ms
+        return []
+
+    def label_values(
+        self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
+    ) -> list[str]:
+        del name, matchers, start_ms, end_ms
+        return []
+
+
+NOBODY: Source = _EmptySource()
+"""A tenant without data."""

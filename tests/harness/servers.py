@@ -1,0 +1,162 @@
+"""Our server and its real counterparts, each started on a free loopback port and ready for use.
+
+A missing program raises ``Absent`` with the Debian package that holds it; tests turn that into a
+skip, benchmarks leave the peer out.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+import yaml
+
+from tests.harness.processes import Process, find_program, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+O11Y = Path(sys.prefix) / "bin" / "o11y"
+READY_S = 30
+COMPILE_S = 300
+"""How long the first start of our server may take, which compiles the kernels."""
+
+
+class Absent(Exception):
+    """A program this machine does not have."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running, ready server."""
+
+    process: Process
+    url: str
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return self.url.removeprefix("http://")
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.__exit__(kind, error, trace)
+
+
+def program(name: str, package: str) -> str:
+    """The path of *name*; Absent when *package* is not installed."""
+    found = find_program(name)
+    if found is None:
+        raise Absent(f"no {name} here (apt-get install {package})")
+    return found
+
+
+def start_o11y(
+    data: Path,
+    log: Path,
+    *arguments: str,
+    listen: str = "127.0.0.1:0",
+    ready_s: float = COMPILE_S,
+    prefix: Sequence[str] = (),
+) -> Server:
+    """``o11y serve`` on *data*, when /-/ready says 200."""
+    argv = [*prefix, str(O11Y), "serve", "--data", str(data), "--listen", listen, *arguments]
+    return _start(argv, log, r"((?:127\.0\.0\.1|\[::1\]):[1-9]\d*)", "/-/ready", ready_s)
+
+
+def run_config(
+    targets: Mapping[str, str], writes: Sequence[Mapping[str, object]] = ()
+) -> dict[str, object]:
+    """A Prometheus configuration: job -> address, scraped every second, and remote_write blocks."""
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [address]}]}
+            for job, address in targets.items()
+        ],
+        "remote_write": list(writes),
+    }
+
+
+def start_prometheus(
+    home: Path,
+    config: Mapping[str, object] | None = None,
+    *arguments: str,
+    address: str | None = None,
+    prefix: Sequence[str] = (),
+) -> Server:
+    """Debian's Prometheus in the directory *home*, accepting remote write."""
+    binary = program("prometheus", "prometheus")
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "prometheus.yml"
+    file.write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
+    argv = [
+        *prefix,
+        binary,
+        f"--config.file={file}",
+        f"--storage.tsdb.path={home / 'data'}",
+        f"--web.listen-address={address or '127.0.0.1:0'}",
+        "--web.enable-remote-write-receiver",
+        *arguments,
+    ]
+    listening = r'msg="Listening on" address=(\S+)'
+    return _start(argv, home / "prometheus.log", listening, "/-/ready", READY_S)
+
+
+def start_node_exporter(log: Path) -> Server:
+    """Debian's node exporter."""
+    binary = program("prometheus-node-exporter", "prometheus-node-exporter")
+    argv = [binary, "--web.listen-address=127.0.0.1:0"]
+    return _start(argv, log, r'msg="Listening on" address=(\S+)', "/metrics", READY_S)
+
+
+def start_example(log: Path, *arguments: str) -> Server:
+    """examples/inference.py."""
+    argv = [sys.executable, str(ROOT / "examples" / "inference.py"), "--port", "0", *arguments]
+    return _start(argv, log, r"http://(127\.0\.0\.1:\d+)/metrics", "/metrics", READY_S)
+
+
+def start_victoria_metrics(home: Path, *arguments: str, prefix: Sequence[str] = ()) -> Server:
+    """Debian's VictoriaMetrics in the directory *home*, whose queries see the newest samples."""
+    binary = program("victoria-metrics", "victoria-metrics")
+    home.mkdir(parents=True, exist_ok=True)
+    address = f"127.0.0.1:{free_port()}"
+    argv = [
+        *prefix,
+        binary,
+        f"-storageDataPath={home / 'data'}",
+        f"-httpListenAddr={address}",
+        "-search.latencyOffset=1ms",
+        *arguments,
+    ]
+    log = home / "victoria-metrics.log"
+    return _start(argv, log, f"({address.replace('.', '[.]')})", "/health", READY_S)
+
+
+def _start(argv: Sequence[str], log: Path, listening: str, probe: str, ready_s: float) -> Server:
+    process = Process(argv, log)
+    try:
+        address = process.wait_for_output(listening, ready_s)[1]
+        server = Server(process, f"http://{address}")
+        with httpx.Client(base_url=server.url, timeout=5, trust_env=False) as client:
+            process.wait_until(
+                lambda: _answers(client, probe), ready_s, f"{server.url}{probe} answered 200"
+            )
+    except BaseException:
+        process.kill()
+        raise
+    return server
+
+
+def _answers(client: httpx.Client, path: str) -> bool:
+    try:
+        return client.get(path).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,106 @@
+"""Keys: made, kept as hashes, found again, changed while we run."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from server import keys
+from server.keys import KeyRing, KeysError, Role, create_key, is_tenant_id, load_keys
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until moved."""
+    now = [0.0]
+    monkeypatch.setattr("server.keys.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_a_key_is_found_by_its_secret_alone(tmp_path: Path) -> None:
+    """The file holds no key, is private, and the ring knows each by tenant and role."""
+    path = tmp_path / "keys.jsonl"
+    made = [create_key(path, "acme", Role.WRITE), create_key(path, "globex", Role.READ)]
+    assert all(key.startswith("hk-") and len(key) >= 43 for key in made)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not any(key in path.read_text() for key in made)
+    ring = KeyRing(path)
+    found = [ring.find(key) for key in made]
+    assert [(key.tenant, key.role) for key in found if key] == [
+        ("acme", Role.WRITE),
+        ("globex", Role.READ),
+    ]
+    assert ring.find("hk-unknown") is None
+    assert ring.find("") is None
+
+
+def test_a_ring_sees_new_and_removed_keys(tmp_path: Path, clock: list[float]) -> None:
+    """A file that appears, grows or goes away changes who gets in."""
+    path = tmp_path / "keys.jsonl"
+    ring = KeyRing(path)
+    key = create_key(path, "acme", Role.ADMIN)
+    assert ring.find(key) is None, "nothing is looked up before its time"
+    clock[0] += keys.RECHECK_SECONDS
+    assert ring.find(key) is not None
+    path.unlink()
+    clock[0] += keys.RECHECK_SECONDS
+    assert ring.find(key) is None
+
+
+def test_a_file_that_breaks_keeps_the_keys_read_before(tmp_path: Path, clock: list[float]) -> None:
+    """A slip while editing locks nobody out, and the mended file counts."""
+    path = tmp_path / "keys.jsonl"
+    key = create_key(path, "acme", Role.ADMIN)
+    ring = KeyRing(path)
+    good = path.read_text()
+    path.write_text(good + "oops")
+    clock[0] += 1
+    assert ring.find(key) is not None
+    path.write_text("")
+    clock[0] += 1
+    assert ring.find(key) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["oops", '{"keys": [', "[]", '{"sha256":"00","tenant":"a","role":"read"}']
+)
+def test_corrupt_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    """Neither reading nor adding makes anything of a file of something else."""
+    path = tmp_path / "keys.jsonl"
+    path.write_text(text)
+    with pytest.raises(KeysError, match=r"keys\.jsonl, line 1"):
+        load_keys(path)
+    with pytest.raises(KeysError):
+        create_key(path, "acme", Role.READ)
+    assert path.read_text() == text
+
+
+def test_a_missing_last_newline_is_mended(tmp_path: Path) -> None:
+    """A key is added on a line of its own, and the owner's mode stays."""
+    path = tmp_path / "keys.jsonl"
+    create_key(path, "acme", Role.READ)
+    path.write_text(path.read_text().rstrip("\n"))
+    os.chmod(path, 0o640)
+    create_key(path, "acme", Role.WRITE)
+    assert [key.role for key in load_keys(path)] == [Role.READ, Role.WRITE]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_missing_and_empty_files_hold_no_keys(tmp_path: Path) -> None:
+    """They are no error: the server starts and lets nobody in."""
+    assert load_keys(tmp_path / "none") == []
+    (tmp_path / "empty").touch()
+    assert load_keys(tmp_path / "empty") == []
+
+
+@pytest.mark.parametrize("text", ["a", "A-b_c.9", "...", "x" * 64])
+def test_tenant_ids(text: str) -> None:
+    """What may name a tenant."""
+    assert is_tenant_id(text)
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "x" * 65, "a/b", "a|b", "é", "a\n", "a b", "%2e"])
+def test_no_tenant_ids(text: str) -> None:
+    """What may not."""
+    assert not is_tenant_id(text)

@@ -1,0 +1,163 @@
+"""The JSON of results: Go's numbers, Prometheus' shapes, slices that join."""
+
+import struct
+from decimal import Decimal
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from series.batch import build_batch
+from series.frame import LabelFrame
+from series.labels import Labels
+from server import result_json
+
+floats = st.one_of(
+    st.floats(width=64),
+    st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("<d", struct.pack("<Q", bits))[0]),
+    st.integers(-(10**18), 10**18).map(float),
+    st.decimals(-1000, 1000, places=2).map(float),
+)
+
+
+def go_text(value: float) -> str:
+    """strconv.FormatFloat(value, 'f' or 'e', -1, 64) as Prometheus calls it, by decimal digits."""
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    sign, digits, exponent = Decimal(repr(value)).as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits)).lstrip("0")
+    stripped = text.rstrip("0")
+    exponent += len(text) - len(stripped)
+    minus = "-" if sign else ""
+    if not stripped:
+        return minus + "0"
+    if abs(value) < 1e-6 or abs(value) >= 1e21:
+        power = exponent + len(stripped) - 1
+        mantissa = stripped[0] + ("." + stripped[1:] if len(stripped) > 1 else "")
+        return f"{minus}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02}"
+    if exponent >= 0:
+        return minus + stripped + "0" * exponent
+    padded = stripped.rjust(-exponent + 1, "0")
+    return f"{minus}{padded[:exponent]}.{padded[exponent:]}"
+
+
+def joined(frame: LabelFrame, times_ms: list[int], values: list[float]) -> bytes:
+    return b"".join(
+        result_json.vector(
+            frame, np.array(times_ms, dtype=np.int64), np.array(values, dtype=np.float64)
+        )
+    )
+
+
+@given(st.lists(floats, max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_numbers_are_written_as_go_writes_them(values: list[float]) -> None:
+    """The kernel, the plain function and the decimal twin agree on every number."""
+    text = joined(LabelFrame.empty_labels(len(values)), [0] * len(values), values)
+    found = [row["value"][1] for row in orjson.loads(text)]
+    assert found == [go_text(value) for value in values]
+    assert found == [result_json.format_float(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (1e-6, "0.000001"),
+        (9.99e-7, "9.99e-07"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (-1.5e300, "-1.5e+300"),
+        (5e-324, "5e-324"),
+        (1e16, "10000000000000000"),
+        (0.1, "0.1"),
+    ],
+)
+def test_known_numbers(value: float, text: str) -> None:
+    """Border cases, as Go prints them."""
+    assert result_json.format_float(value) == text
+    assert joined(LabelFrame.empty_labels(1), [0], [value]).endswith(b'[0,"%b"]}]' % text.encode())
+
+
+@given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=10))
+@settings(max_examples=100, deadline=None)
+def test_times_have_up_to_three_decimals(times_ms: list[int]) -> None:
+    """Unix seconds without trailing zeros, exact at any distance."""
+    text = joined(LabelFrame.empty_labels(len(times_ms)), times_ms, [1.0] * len(times_ms))
+    for part, time_ms in zip(text.split(b'"value":[')[1:], times_ms, strict=True):
+        number = part[: part.index(b",")].decode()
+        assert Decimal(number) * 1000 == time_ms
+        assert "." not in number or not number.endswith("0")
+        assert number == result_json.format_time(time_ms)
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None)
+def test_matrices_hold_the_present_points(data: st.DataObject) -> None:
+    """Every present point stands in its series at its time, whatever the slices."""
+    rows, steps = data.draw(st.integers(0, 6)), data.draw(st.integers(0, 5))
+    shape = rows, steps
+    present = np.array(
+        data.draw(st.lists(st.booleans(), min_size=rows * steps, max_size=rows * steps)),
+        dtype=np.bool_,
+    ).reshape(shape)
+    values = np.arange(rows * steps, dtype=np.float64).reshape(shape)
+    frame = LabelFrame.from_labels([Labels.of({"row": f'"{row}"\n'}) for row in range(rows)])
+    times_ms = 1000 + 500 * np.arange(steps, dtype=np.int64)
+    whole = b"".join(result_json.matrix(frame, times_ms, values, present))
+    expected = [
+        {
+            "metric": {"row": f'"{row}"\n'},
+            "values": [
+                [times_ms[k] / 1000, str(int(values[row, k]))]
+                for k in range(steps)
+                if present[row, k]
+            ],
+        }
+        for row in range(rows)
+        if present[row].any()
+    ]
+    assert orjson.loads(whole) == expected
+
+
+def test_large_results_come_in_slices() -> None:
+    """No slice holds more points than the limit; together they are one array."""
+    rows, steps = 30, 10_000
+    frame = LabelFrame.from_labels([Labels.of({"row": str(row)}) for row in range(rows)])
+    values = np.ones((rows, steps))
+    slices = list(
+        result_json.matrix(
+            frame, np.arange(steps, dtype=np.int64), values, np.ones((rows, steps), dtype=np.bool_)
+        )
+    )
+    assert max(part.count(b'"]') for part in slices) <= result_json.SLICE_POINTS
+    found = orjson.loads(b"".join(slices))
+    assert [len(row["values"]) for row in found] == [steps] * rows
+
+
+def test_raw_samples_keep_their_own_times() -> None:
+    """Range vectors at one instant: each series has its times, empty ones are left out."""
+    size = result_json.SLICE_POINTS + 7
+    labels = [Labels.of({"row": str(row)}) for row in range(3)]
+    batch = build_batch(
+        [
+            (labels[0], [1, 1500], [1.0, 2.5]),
+            (labels[1], [], []),
+            (labels[2], list(range(size)), [float(k) for k in range(size)]),
+        ]
+    )
+    text = b"".join(result_json.samples(LabelFrame.from_labels(labels), batch))
+    first, last = orjson.loads(text)
+    assert first == {"metric": {"row": "0"}, "values": [[0.001, "1"], [1.5, "2.5"]]}
+    assert [value for _, value in last["values"]] == [str(k) for k in range(size)]
+
+
+def test_texts_that_are_no_unicode_are_mended() -> None:
+    """A string with stray bytes becomes valid JSON."""
+    assert result_json.point(1500, "a\udcff\n") == '[1.5,"a\ufffd\\n"]'.encode()

@@ -1,0 +1,118 @@
+"""The program: flags, start, end, and the other commands."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.harness import servers
+from tests.harness.processes import NotStarted
+from tests.harness.servers import Server
+from tests.server.conftest import WRITE
+from tests.wire import encode
+
+pytestmark = pytest.mark.server
+O11Y = str(servers.O11Y)
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([O11Y, *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("serve")
+    with servers.start_o11y(home / "data", home / "log") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "--no-such-flag"),
+        ("serve", "--listen", "nonsense"),
+        ("serve", "--retention", "soon"),
+        ("query", "up", "--start", "1"),
+        ("query", "up", "-o", "yaml"),
+        ("keys", "create", "--tenant", "a/b", "--role", "read", "--keys", "unused"),
+        ("keys", "create", "--tenant", "a", "--role", "none", "--keys", "unused"),
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: tuple[str, ...]) -> None:
+    """And says why on stderr."""
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stderr and not done.stdout
+
+
+def test_the_banner_tells_what_one_needs(server: Server) -> None:
+    """Address, data, retention, tenants, the remote_write block, how to stop."""
+    output = server.process.output
+    data = server.process.argv[server.process.argv.index("--data") + 1]
+    for words in (server.url, data, "15d", "X-Org-Id", f"- url: {server.url}/api/v1/write"):
+        assert words in output
+    assert f"SIGTERM to process {server.process.pid}" in output
+
+
+def test_a_taken_port_is_named(server: Server, tmp_path: Path) -> None:
+    """Exit 1 and a way out."""
+    done = run("serve", "--data", str(tmp_path), "--listen", server.address)
+    assert done.returncode == 1
+    assert server.address in done.stderr and "--listen" in done.stderr
+
+
+def test_a_taken_directory_ends_the_start(server: Server, tmp_path: Path) -> None:
+    """One writer a data directory."""
+    data = server.process.argv[server.process.argv.index("--data") + 1]
+    with pytest.raises(NotStarted, match="ended with 1"):
+        servers.start_o11y(Path(data), tmp_path / "log")
+
+
+def test_unknown_features_warn(tmp_path: Path) -> None:
+    """Known names are taken silently, others named, and the server serves."""
+    flags = ("--enable-feature", "promql-delayed-name-removal,utf8-names,nonsense")
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log", *flags) as running:
+        assert running.process.output.count("unknown feature") == 1
+        assert "nonsense" in running.process.output
+
+
+def test_sigterm_drains_syncs_and_ends_with_0(tmp_path: Path) -> None:
+    """What was acknowledged is there after the restart; the address is free again."""
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as first:
+        now_ms = int(time.time() * 1000)
+        pairs = [(b"__name__", b"kept")]
+        body = encode.snappy(encode.series(encode.Series(pairs, [(now_ms, 5.0)])))
+        assert httpx.post(f"{first.url}/api/v1/write", content=body, headers=WRITE).is_success
+        address = first.address
+        assert first.process.terminate() == 0
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log", listen=address) as second:
+        answer = httpx.get(f"{second.url}/api/v1/query", params={"query": "kept"}).json()
+        assert answer["data"]["result"][0]["value"][1] == "5"
+
+
+def test_asking_from_the_command_line(server: Server) -> None:
+    """Tables and JSON, instant and range, and errors."""
+    table = run("query", "vector(42)", "--url", server.url)
+    assert table.returncode == 0 and "42" in table.stdout
+    text = run("query", "1+1", "--url", server.url, "--at", "1.5", "-o", "json")
+    assert json.loads(text.stdout)["data"] == {"resultType": "scalar", "result": [1.5, "2"]}
+    ranged = ("--start", "0", "--end", "10", "--step", "5s", "-o", "json")
+    answer = json.loads(run("query", "time()", "--url", server.url, *ranged).stdout)
+    assert answer["data"]["result"][0]["values"] == [[0, "0"], [5, "5"], [10, "10"]]
+    wrong = run("query", "up +", "--url", server.url)
+    assert wrong.returncode == 1 and "parse error" in wrong.stderr
+    nobody = run("query", "up", "--url", "http://127.0.0.1:1")
+    assert nobody.returncode == 1 and "127.0.0.1:1" in nobody.stderr
+
+
+def test_keys_are_printed_alone(tmp_path: Path) -> None:
+    """Exactly the key on stdout, all else on stderr."""
+    path = tmp_path / "keys"
+    done = run("keys", "create", "--tenant", "acme", "--role", "write", "--keys", str(path))
+    assert re.fullmatch(r"hk-[A-Za-z0-9_-]{43}\n", done.stdout)
+    assert "acme" in done.stderr and done.stdout.strip() not in done.stderr

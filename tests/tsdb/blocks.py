@@ -1,0 +1,99 @@
+"""Blocks for tests: written from plain dicts, with fingerprints hashed from the labels."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from series.batch import SeriesBatch, build_batch
+from series.labels import Labels
+from tsdb.block import Block
+from tsdb.block_cache import BlockCache
+from tsdb.block_format import BlockMeta, block_directory
+from tsdb.block_writer import write_block
+from tsdb.files import Files
+from tsdb.part import Fingerprints
+
+Samples = Sequence[tuple[int, float]]
+Data = Mapping[Labels, Samples]
+
+
+class QuietFiles(Files):
+    """The disk without its waiting: nothing here is about power cuts."""
+
+    def fdatasync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: Path) -> None:
+        pass
+
+
+def fingerprint(labels: Labels) -> tuple[int, int]:
+    digest = hashlib.blake2b(labels.key, digest_size=16).digest()
+    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
+
+
+def fingerprints(series: Sequence[Labels]) -> Fingerprints:
+    return np.array([fingerprint(one) for one in series], dtype=np.uint64).reshape(-1, 2)
+
+
+def batch_of(data: Data) -> SeriesBatch:
+    """The batch of *data* in label order; rows of equal times share them."""
+    rows = sorted(data.items())
+    plain = build_batch([(one, [t for t, _ in s], [v for _, v in s]) for one, s in rows])
+    starts: dict[bytes, int] = {}
+    shared = [
+        starts.setdefault(plain.row_times_ms(row).tobytes(), int(plain.time_starts[row]))
+        for row in range(plain.series_count)
+    ]
+    return SeriesBatch(
+        plain.values,
+        plain.times_ms,
+        plain.offsets,
+        np.array(shared, dtype=np.int64),
+        plain.keys,
+        plain.key_starts,
+        plain.key_ends,
+    )
+
+
+def write(
+    root: Path, sequence: int, data: Data, cache: BlockCache, *, late: bool = False
+) -> BlockMeta:
+    """Writes the block; every series of *data* has a sample at least."""
+    prints = fingerprints(sorted(data))
+    return write_block(root, sequence, batch_of(data), prints, late=late, files=cache.files)
+
+
+def block(root: Path, sequence: int, data: Data, cache: BlockCache) -> Block:
+    """The block, written and opened."""
+    meta = write(root, sequence, data, cache)
+    return Block(block_directory(root, sequence), meta, cache)
+
+
+def rows_of(batch: SeriesBatch) -> list[list[tuple[int, int]]]:
+    """(time, bits of the value) of every sample, row by row."""
+    batch.check(rising=True)
+    return [
+        list(
+            zip(
+                batch.row_times_ms(row).tolist(),
+                batch.row_values(row).view(np.uint64).tolist(),
+                strict=True,
+            )
+        )
+        for row in range(batch.series_count)
+    ]
+
+
+def bits(
+    samples: Samples, start_ms: int = -(2**63), end_ms: int = 2**63 - 1
+) -> list[tuple[int, int]]:
+    """What ``rows_of`` shows of *samples* within the range."""
+    values = np.array([value for _, value in samples], dtype=np.float64).view(np.uint64).tolist()
+    return [
+        (time, value)
+        for (time, _), value in zip(samples, values, strict=True)
+        if start_ms <= time <= end_ms
+    ]

@@ -1,0 +1,116 @@
+"""Helpers of the tests of the write side: databases, faulty disks, reading everything back."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from series.batch import SeriesBatch, build_batch
+from series.labels import Labels
+from series.ports import Appended, Context, Hints
+from tsdb.db import Db, DbOptions
+from tsdb.files import Files
+from tsdb.store import Store
+
+HOUR_MS = 3_600_000
+NOW_MS = 500_000 * HOUR_MS
+
+Bits = dict[Labels, dict[int, int]]
+"""What a database holds: the bits of every sample by series and time."""
+
+
+def labels_of(number: int) -> Labels:
+    return Labels.of({"__name__": "m", "series": f"{number:03}"})
+
+
+def bits_of(value: float) -> int:
+    return int(np.float64(value).view(np.uint64))
+
+
+def batch_of(*samples: tuple[int, int, float]) -> SeriesBatch:
+    """A batch of (series number, time, value), a row each."""
+    return build_batch([(labels_of(s), [time_ms], [value]) for s, time_ms, value in samples])
+
+
+def append(db: Db, *samples: tuple[int, int, float]) -> Appended:
+    return db.append(batch_of(*samples)).result(timeout=30)
+
+
+def open_store(
+    directory: Path,
+    *,
+    files: Files | None = None,
+    now_ms: Callable[[], int] = lambda: NOW_MS,
+    options: DbOptions | None = None,
+    arena_pages: int = 1 << 16,
+) -> Store:
+    return Store.open(
+        directory, options or DbOptions(), now_ms, files=files, arena_pages=arena_pages
+    )
+
+
+def everything(db: Db | None) -> Bits:
+    """All samples of a database, read as a query would; asserts the invariants of what is read."""
+    if db is None:
+        return {}
+    selection = db.view().resolve((), Hints(-(2**60), 2**60))
+    batch = selection.read(slice(0, selection.frame.size), -(2**60), 2**60, Context())
+    batch.check(rising=True)
+    found: Bits = {}
+    for row, labels in enumerate(selection.frame.all_labels()):
+        assert labels not in found
+        values = batch.row_values(row).view(np.uint64).tolist()
+        samples = dict(zip(batch.row_times_ms(row).tolist(), values, strict=True))
+        if samples:
+            found[labels] = samples
+    return found
+
+
+def bits(samples: Sequence[tuple[int, int, float]]) -> Bits:
+    """The samples (series number, time, value), the first of two at one time counts."""
+    found: Bits = {}
+    for series, time_ms, value in samples:
+        found.setdefault(labels_of(series), {}).setdefault(time_ms, bits_of(value))
+    return found
+
+
+class FaultyFiles(Files):
+    """A disk whose acts fail where ``fails(act)`` says so; a write that fails is torn midway."""
+
+    def __init__(self) -> None:
+        self.fails: Callable[[str], bool] = lambda act: False
+
+    def _maybe(self, act: str) -> None:
+        if self.fails(act):
+            raise OSError(5, f"injected failure of {act}")
+
+    def create(self, path: Path) -> int:
+        self._maybe("create")
+        return super().create(path)
+
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> None:
+        if self.fails("write"):
+            whole = b"".join(parts)
+            super().write(fd, [whole[: len(whole) // 2]])
+            raise OSError(28, "injected: no space left on device")
+        super().write(fd, parts)
+
+    def fdatasync(self, fd: int) -> None:
+        self._maybe("fdatasync")
+        super().fdatasync(fd)
+
+    def truncate(self, path: Path, size_bytes: int) -> None:
+        self._maybe("truncate")
+        super().truncate(path, size_bytes)
+
+    def unlink(self, path: Path) -> None:
+        self._maybe("unlink")
+        super().unlink(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._maybe("rename")
+        super().rename(old, new)
+
+    def sync_directory(self, path: Path) -> None:
+        self._maybe("sync_directory")
+        super().sync_directory(path)

@@ -1,0 +1,236 @@
+"""A block reads back what was written into it, or says where it is damaged."""
+
+import gc
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from series.batch import STALE_NAN
+from series.labels import Labels
+from series.matcher import Matcher, MatchType
+from series.ports import StorageError
+from tests.tsdb.blocks import Data, QuietFiles, bits, block, fingerprints, rows_of, write
+from tsdb.block import Block
+from tsdb.block_cache import BlockCache
+from tsdb.block_format import block_directory
+
+_values = st.one_of(
+    st.floats(width=64),
+    st.integers(-1000, 1000).map(lambda n: n / 100),
+    st.sampled_from([STALE_NAN, float("nan"), -0.0, 1.0]),
+)
+_samples = st.dictionaries(st.integers(-(2**62), 2**62), _values, min_size=1, max_size=12).map(
+    lambda samples: sorted(samples.items())
+)
+_labels = st.dictionaries(
+    st.sampled_from(["__name__", "job", "pod"]), st.sampled_from(["a", "b", "c"])
+).map(Labels.of)
+_data = st.dictionaries(_labels, _samples, min_size=1, max_size=20)
+
+
+@pytest.fixture
+def cache() -> BlockCache:
+    return BlockCache(QuietFiles())
+
+
+@settings(max_examples=60, deadline=None)
+@given(_data, st.data())
+def test_reads_back_what_was_written(data: Data, draw: st.DataObject) -> None:
+    """Any series in any order and any range: exactly the samples of the range."""
+    with tempfile.TemporaryDirectory() as root:
+        made = block(Path(root), 3, data, BlockCache(QuietFiles()))
+        series = sorted(data)
+        found = made.select(())
+        assert found.frame.all_labels() == series and found.in_label_order
+        assert (found.fingerprints == fingerprints(series)).all()
+        times = sorted({time for samples in data.values() for time, _ in samples})
+        assert (made.min_time_ms, made.max_time_ms) == (times[0], times[-1])
+        start, end = draw.draw(st.sampled_from(times)), draw.draw(st.sampled_from(times))
+        rows = draw.draw(st.lists(st.sampled_from(range(len(series)))))
+        got = made.read(found.refs[np.array(rows, dtype=np.int64)], start, end)
+        assert rows_of(got) == [bits(data[series[row]], start, end) for row in rows]
+
+
+def _long(count: int, start: int = 0) -> list[tuple[int, float]]:
+    return [(start + 15_000 * i, i / 10) for i in range(count)]
+
+
+@pytest.mark.parametrize("counts", [[480, 540, 541, 1], [2000, 1999, 960, 961], [1500] * 40])
+def test_rows_of_several_segments(tmp_path: Path, cache: BlockCache, counts: list[int]) -> None:
+    """Series longer than a segment are cut and come back whole, and in every part."""
+    data: Data = {
+        Labels.of({"__name__": "m", "i": f"{i:03}"}): _long(count) for i, count in enumerate(counts)
+    }
+    made = block(tmp_path, 1, data, cache)
+    refs = np.arange(len(counts))
+    for start, end in ((0, 2**62), (7_000_000, 7_300_000), (7_200_000, 7_200_000), (5, 3)):
+        got = rows_of(made.read(refs, start, end))
+        assert got == [bits(samples, start, end) for samples in data.values()]
+
+
+def test_rows_scraped_together_share_their_times(tmp_path: Path, cache: BlockCache) -> None:
+    """Sharing survives writing and reading, over segments too; the block stores the times once."""
+    data: Data = {
+        Labels.of({"__name__": "m", "i": f"{i:03}"}): _long(1000, i % 2) for i in range(60)
+    }
+    made = block(tmp_path, 1, data, cache)
+    got = made.read(np.arange(60), 100_000, 2**62)
+    assert len(set(got.time_starts.tolist())) == 2
+    assert len(got.times_ms) <= 2 * 1000
+    assert made.meta.data_bytes < 60 * 400
+
+
+def test_an_estimate_follows_the_range(tmp_path: Path, cache: BlockCache) -> None:
+    """The estimate is near the count, and nothing outside of the block's time."""
+    made = block(tmp_path, 1, {Labels.of({"a": "b"}): _long(480)}, cache)
+    refs = np.arange(1)
+    assert 470 <= made.estimated_samples(refs, 0, 2**60) <= 490
+    assert 230 <= made.estimated_samples(refs, 0, 240 * 15_000) <= 250
+    assert made.estimated_samples(refs, 2**60, 2**61) == 0
+
+
+def test_label_names_and_values(tmp_path: Path, cache: BlockCache) -> None:
+    """Names and values of all series, or of those that match."""
+    data: Data = {
+        Labels.of({"__name__": "m", "job": "a"}): _long(1),
+        Labels.of({"__name__": "n", "pod": "x"}): _long(1),
+    }
+    made = block(tmp_path, 1, data, cache)
+    only_n = (Matcher(MatchType.EQUAL, "__name__", "n"),)
+    assert sorted(made.label_names(())) == ["__name__", "job", "pod"]
+    assert sorted(made.label_names(only_n)) == ["__name__", "pod"]
+    assert sorted(made.label_values("__name__", ())) == ["m", "n"]
+    assert made.label_values("job", only_n) == []
+
+
+def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
+    """One byte changed anywhere in either file: the read fails, naming the file."""
+    data: Data = {
+        Labels.of({"__name__": "m", "i": str(i)}): [(t, t / 7) for t in range(i, i + 5)]
+        for i in range(3)
+    }
+    meta = write(tmp_path, 1, data, BlockCache(QuietFiles()))
+    directory = block_directory(tmp_path, 1)
+    for name in ("index", "data"):
+        path = directory / name
+        good = path.read_bytes()
+        for at in range(len(good)):
+            damaged = bytearray(good)
+            damaged[at] ^= 1 << (at % 8)
+            path.write_bytes(bytes(damaged))
+            cache = BlockCache(QuietFiles())
+            with pytest.raises(StorageError, match=str(path)):
+                Block(directory, meta, cache).read(np.arange(3), 0, 100)
+            cache.close()
+        path.write_bytes(good[:-1])
+        with pytest.raises(StorageError, match=str(path)):
+            Block(directory, meta, BlockCache(QuietFiles())).read(np.arange(3), 0, 100)
+        path.write_bytes(good)
+
+
+def test_a_newer_version_is_refused(tmp_path: Path, cache: BlockCache) -> None:
+    """An index of a later format version is refused by its version."""
+    meta = write(tmp_path, 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, cache)
+    path = block_directory(tmp_path, 1) / "index"
+    content = bytearray(path.read_bytes())
+    content[8] = 2
+    path.write_bytes(bytes(content))
+    with pytest.raises(StorageError, match="version 2 is newer than this program knows"):
+        Block(path.parent, meta, cache).select(())
+
+
+def test_files_go_when_the_last_reader_has(tmp_path: Path, cache: BlockCache) -> None:
+    """A block that is dropped stays readable for who holds it; then its files are removed."""
+    made = block(tmp_path, 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, cache)
+    made.remove_when_unused()
+    assert rows_of(made.read(np.arange(1), 0, 10)) == [bits([(1, 1.0)])]
+    directory = made.directory
+    cache.sweep()
+    assert directory.exists()
+    del made
+    gc.collect()
+    cache.sweep()
+    assert not directory.exists()
+    assert cache.open_files == 0
+
+
+def test_the_cache_keeps_within_its_bounds(tmp_path: Path) -> None:
+    """Frames and descriptors are let go by last use, and reading goes on."""
+    cache = BlockCache(QuietFiles(), frame_bytes=2000, open_files=2)
+    data: Data = {
+        Labels.of({"__name__": f"m{i}", "i": str(j)}): [(t, t / 7 + j) for t in range(20)]
+        for i in range(4)
+        for j in range(16)
+    }
+    blocks = [block(tmp_path, sequence, data, cache) for sequence in range(1, 6)]
+    for made in blocks + blocks:
+        assert len(rows_of(made.read(np.arange(64), 0, 100))) == 64
+        assert cache.size_bytes <= 2000
+        assert cache.open_files <= 2
+    cache.close()
+    assert cache.open_files == cache.size_bytes == 0
+
+
+def test_what_crashed_aside_does_not_stand_in_the_way(tmp_path: Path, cache: BlockCache) -> None:
+    """Leftovers of a seal that was interrupted are replaced by the next one."""
+    aside = block_directory(tmp_path, 1).with_suffix(".tmp")
+    aside.mkdir()
+    (aside / "data").write_bytes(b"half")
+    made = block(tmp_path, 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, cache)
+    assert rows_of(made.read(np.arange(1), 0, 10)) == [bits([(1, 1.0)])]
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize(
+    "failing", ["create", "write", "fdatasync", "rename", "sync_directory", "mkdir"]
+)
+def test_a_failing_disk_leaves_no_block(tmp_path: Path, failing: str) -> None:
+    """Whatever step fails, the error shows, and the block can be written again."""
+    data: Data = {Labels.of({"a": "b"}): [(1, 1.0)]}
+    cache = BlockCache(QuietFiles())
+    with (
+        mock.patch.object(cache.files, failing, side_effect=OSError("disk")),
+        pytest.raises(OSError, match="disk"),
+    ):
+        write(tmp_path, 1, data, cache)
+    if failing != "sync_directory":
+        assert not block_directory(tmp_path, 1).exists()
+    made = block(tmp_path, 2, data, cache)
+    assert rows_of(made.read(np.arange(1), 0, 10)) == [bits([(1, 1.0)])]
+
+
+def test_a_damaged_frame_does_not_hide_the_others(tmp_path: Path, cache: BlockCache) -> None:
+    """The error names file and offset; series in other frames stay readable."""
+    data: Data = {
+        Labels.of({"__name__": name, "i": str(i)}): _long(30) for name in "ab" for i in range(16)
+    }
+    made = block(tmp_path, 1, data, cache)
+    path = made.directory / "data"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    assert len(rows_of(made.read(np.arange(16), 0, 2**62))) == 16
+    with pytest.raises(StorageError, match=rf"{path} is damaged at offset \d+: checksum mismatch"):
+        made.read(np.arange(17), 0, 2**62)
+
+
+def test_threads_read_one_block_at_once(tmp_path: Path) -> None:
+    """Concurrent reads through a cache that is too small for them all agree."""
+    data: Data = {
+        Labels.of({"__name__": f"m{i // 16}", "i": f"{i:03}"}): _long(600, i) for i in range(96)
+    }
+    made = block(tmp_path, 1, data, BlockCache(QuietFiles(), frame_bytes=20_000, open_files=1))
+    wanted = [bits(samples) for samples in data.values()]
+
+    def read(first: int) -> bool:
+        rows = np.arange(first, 96)
+        return rows_of(made.read(made.select(()).refs[rows], 0, 2**62)) == wanted[first:]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(read, [*range(0, 96, 7)] * 3))

@@ -1,0 +1,239 @@
+"""Wherever the disk or the power goes: all that was acknowledged is there, once, and no more."""
+
+import shutil
+from pathlib import Path
+
+import google_crc32c
+import pytest
+
+from tests.tsdb.crashes import CrashingFiles
+from tests.tsdb.databases import (
+    HOUR_MS,
+    NOW_MS,
+    FaultyFiles,
+    append,
+    bits,
+    everything,
+    open_store,
+)
+from tsdb.db import DbOptions
+from tsdb.records import UnsupportedFormat
+from tsdb.store import Store
+
+_OPTIONS = DbOptions(
+    retention_ms=40 * HOUR_MS, wal_segment_bytes=700, max_late_samples=3, min_empty_series=2
+)
+_Sample = tuple[int, int, float]
+
+
+class _Life:
+    """A scripted life of a store: appends, seals, restarts; remembers what was acknowledged."""
+
+    def __init__(self, directory: Path, files: CrashingFiles) -> None:
+        self._directory = directory
+        self._files = files
+        self._store: Store | None = None
+        self.acknowledged: list[_Sample] = []
+        self.sent: list[_Sample] = []
+
+    def run(self) -> None:
+        start = NOW_MS - 30 * HOUR_MS
+        try:
+            self._open()
+            for hour in range(8):
+                for minute in range(0, 60, 20):
+                    time_ms = start + hour * HOUR_MS + minute * 60_000
+                    self._append([(s, time_ms, hour + s / 8) for s in range(hour // 4, 3)])
+                if hour in (2, 5):
+                    self._close()
+                    self._open()
+                self._append([(n, start + hour * 60_000 + 7, 50.0 + hour) for n in range(2)])
+                if hour % 2:
+                    self._maintain()
+            self._append([(9, NOW_MS, 1.0)])
+            self._maintain()
+        except OSError:
+            assert self._files.died
+        finally:
+            self._close()
+
+    def _append(self, samples: list[_Sample]) -> None:
+        assert self._store is not None
+        self.sent += samples
+        db = self._store.tenant_for_write("t")
+        assert append(db, *samples).samples == len(samples)
+        self.acknowledged += samples
+
+    def _maintain(self) -> None:
+        assert self._store is not None
+        try:
+            self._store.maintain()
+        except ExceptionGroup:
+            assert self._files.died
+
+    def _open(self) -> None:
+        self._store = open_store(self._directory, files=self._files, options=_OPTIONS)
+
+    def _close(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            store.close()
+
+
+def _check(directory: Path, life: _Life) -> None:
+    sent, acknowledged = bits(life.sent), bits(life.acknowledged)
+    first: object = None
+    for _ in range(2):
+        store = open_store(directory, options=_OPTIONS)
+        found = everything(store.tenant("t"))
+        for series, samples in acknowledged.items():
+            assert samples.items() <= found.get(series, {}).items()
+        for series, samples in found.items():
+            assert samples.items() <= sent[series].items()
+        assert first in (None, found)
+        first = found
+        store.close()
+
+
+def _acts_of_a_life(directory: Path) -> int:
+    files = CrashingFiles(1 << 30)
+    life = _Life(directory, files)
+    life.run()
+    assert len(life.acknowledged) == len(life.sent)
+    _check(directory, life)
+    return files.acts
+
+
+@pytest.mark.parametrize("power_loss", [False, True])
+def test_dying_at_any_act_loses_nothing(tmp_path: Path, power_loss: bool) -> None:
+    """The process, or the whole machine, stops at many disk acts of a life in turn."""
+    acts = _acts_of_a_life(tmp_path / "whole")
+    assert acts > 150
+    for last_act in range(0, acts, 7 if power_loss else 5):
+        directory = tmp_path / str(last_act)
+        files = CrashingFiles(last_act)
+        life = _Life(directory, files)
+        life.run()
+        if power_loss:
+            files.lose_power()
+        _check(directory, life)
+        shutil.rmtree(directory)
+
+
+def test_a_crash_between_log_and_head_keeps_the_request(tmp_path: Path) -> None:
+    """A copy of the directory at any moment opens to what was acknowledged by then."""
+    store = open_store(tmp_path / "data")
+    db = store.tenant_for_write("t")
+    samples: list[_Sample] = []
+    for round_number in range(10):
+        new = [(s, NOW_MS + round_number, float(round_number)) for s in range(5)]
+        append(db, *new)
+        samples += new
+        copy = tmp_path / f"copy-{round_number}"
+        shutil.copytree(tmp_path / "data", copy)
+        other = open_store(copy)
+        assert everything(other.tenant("t")) == bits(samples)
+        other.close()
+    store.close()
+
+
+def test_a_damaged_record_costs_its_samples_and_no_others(tmp_path: Path) -> None:
+    """Any byte of a middle record may be wrong; what it held is reported as damage."""
+    store = open_store(tmp_path)
+    db = store.tenant_for_write("t")
+    path = tmp_path / "tenants/t/wal/0000000001.wal"
+    ends = []
+    for k in range(3):
+        append(db, *((s, NOW_MS + k, float(k)) for s in range(3)))
+        ends.append(path.stat().st_size)
+    store.close()
+    whole = path.read_bytes()
+    for at in range(ends[0], ends[1], 5):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        shutil.copytree(tmp_path / "tenants", tmp_path / "copy/tenants")
+        store = open_store(tmp_path / "copy")
+        copied = store.tenant("t")
+        assert copied is not None
+        expected = [(s, NOW_MS + k, float(k)) for s in range(3) for k in (0, 2)]
+        assert everything(copied) == bits(expected)
+        assert copied.stats().replay_damaged_bytes == ends[1] - ends[0]
+        store.close()
+        shutil.rmtree(tmp_path / "copy")
+
+
+def test_samples_of_series_that_damage_left_unnamed_are_counted(tmp_path: Path) -> None:
+    """A record that named series is damaged: later samples of these are lost, and told."""
+    store = open_store(tmp_path)
+    db = store.tenant_for_write("t")
+    path = tmp_path / "tenants/t/wal/0000000001.wal"
+    append(db, (0, NOW_MS, 1.0))
+    end = path.stat().st_size
+    append(db, (1, NOW_MS, 1.0))
+    append(db, (0, NOW_MS + 1, 1.0), (1, NOW_MS + 1, 1.0))
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: end + 40] + b"?" + whole[end + 41 :])
+    store = open_store(tmp_path)
+    again = store.tenant("t")
+    assert again is not None
+    assert everything(again) == bits([(0, NOW_MS, 1.0), (0, NOW_MS + 1, 1.0)])
+    assert again.stats().replay_lost_samples == 1
+    assert append(again, (1, NOW_MS + 1, 1.0)).samples == 1
+    store.close()
+
+
+def test_a_log_larger_than_the_memory_is_sealed_while_it_is_replayed(tmp_path: Path) -> None:
+    """Replay needs room for a segment or so, not for all."""
+    options = DbOptions(wal_segment_bytes=2000, max_used_share=1.0)
+    store = open_store(tmp_path, options=options)
+    db = store.tenant_for_write("t")
+    samples = [(s, NOW_MS - 1000 + k, float(k)) for k in range(600) for s in range(4)]
+    for at in range(0, len(samples), 40):
+        append(db, *samples[at : at + 40])
+    store.close()
+    small = DbOptions(max_used_share=0.3)
+    store = open_store(tmp_path, options=small, arena_pages=200)
+    again = store.tenant("t")
+    assert again is not None and again.stats().blocks > 0
+    assert everything(again) == bits(samples)
+    store.close()
+    store = open_store(tmp_path)
+    assert everything(store.tenant("t")) == bits(samples)
+    store.close()
+
+
+def test_a_newer_log_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """The lock is free afterwards."""
+    store = open_store(tmp_path)
+    append(store.tenant_for_write("t"), (0, NOW_MS, 1.0))
+    store.close()
+    path = tmp_path / "tenants/t/wal/0000000001.wal"
+    whole = path.read_bytes()
+    head = bytearray(whole[:20])
+    head[4] = 9
+    crc = google_crc32c.value(bytes(head))
+    path.write_bytes(bytes(head) + crc.to_bytes(4, "little") + whole[24:])
+    with pytest.raises(UnsupportedFormat, match="version 9"):
+        open_store(tmp_path)
+    path.write_bytes(whole)
+    store = open_store(tmp_path)
+    assert everything(store.tenant("t")) == bits([(0, NOW_MS, 1.0)])
+    store.close()
+
+
+def test_a_tenant_that_could_not_be_made_can_be_made_later(tmp_path: Path) -> None:
+    """A first write that fails leaves an empty tenant at most."""
+    files = FaultyFiles()
+    store = open_store(tmp_path, files=files)
+    db = store.tenant_for_write("t")
+    for act in ("create", "write", "fdatasync", "rename"):
+        files.fails = lambda what, act=act: what == act  # type: ignore[misc]
+        with pytest.raises(OSError, match="injected"):
+            append(db, (0, NOW_MS, 9.0))
+        files.fails = lambda what: False
+        assert everything(db) == {}
+    assert append(db, (0, NOW_MS, 1.0)).samples == 1
+    store.close()
+    store = open_store(tmp_path)
+    assert everything(store.tenant("t")) == bits([(0, NOW_MS, 1.0)])
+    store.close()

@@ -1,0 +1,68 @@
+"""The registry gives every key one number and finds it again."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from series.batch import build_batch
+from series.labels import Labels
+from tsdb.registry import Registry
+
+_labels = st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=40), max_size=4).map(
+    Labels.of
+)
+
+
+@given(st.lists(st.lists(_labels, max_size=12), max_size=6))
+def test_numbers_are_those_of_a_dict(rounds: list[list[Labels]]) -> None:
+    """Series are numbered in the order of their first appearance, whatever comes twice."""
+    registry = Registry(b"seed")
+    numbers: dict[bytes, int] = {}
+    for series in rounds:
+        batch = build_batch((labels, [0], [0.0]) for labels in series)
+        ids, fingerprints = registry.look_up(batch)
+        assert ids.tolist() == [numbers.get(labels.key, -1) for labels in series]
+        new_rows = registry.add(batch, ids, fingerprints)
+        expected_new = []
+        for row, labels in enumerate(series):
+            if labels.key not in numbers:
+                numbers[labels.key] = len(numbers)
+                expected_new.append(row)
+        assert new_rows.tolist() == expected_new
+        assert ids.tolist() == [numbers[labels.key] for labels in series]
+    assert registry.size == len(numbers)
+    assert [registry.key(number) for number in numbers.values()] == list(numbers)
+
+
+def test_many_series_fill_the_table_and_are_all_found() -> None:
+    """The table grows with its content and forgets nobody."""
+    batch = build_batch((Labels.of({"n": str(n)}), [0], [0.0]) for n in range(5000))
+    registry = Registry(b"seed")
+    ids, fingerprints = registry.look_up(batch)
+    registry.add(batch, ids, fingerprints)
+    assert (registry.look_up(batch)[0] == range(5000)).all()
+    assert len({tuple(pair) for pair in fingerprints.tolist()}) == 5000
+
+
+def test_take_keeps_the_chosen_rows_under_new_numbers() -> None:
+    """Keys and fingerprints go along; the others are unknown afterwards."""
+    batch = build_batch((Labels.of({"n": str(n)}), [0], [0.0]) for n in range(100))
+    registry = Registry(b"seed")
+    ids, fingerprints = registry.look_up(batch)
+    registry.add(batch, ids, fingerprints)
+    kept = ids.astype("int64")[10:20]
+    taken = registry.take(kept)
+    found = taken.look_up(batch)[0].tolist()
+    assert found == [-1] * 10 + list(range(10)) + [-1] * 80
+    assert taken.key(3) == batch.key(13)
+    assert (taken.fingerprints == fingerprints[10:20]).all()
+
+
+def test_fingerprints_depend_on_the_seed_and_on_every_byte() -> None:
+    """Other seeds and keys that differ in a byte or in length have other fingerprints."""
+    texts = ["", "a", "b", "a" * 7, "a" * 8, "a" * 9, "a" * 16, "a" * 17, "a" * 16 + "b"]
+    batch = build_batch((Labels.of({"n": text or "x"}), [0], [0.0]) for text in texts)
+    first = Registry(b"one").look_up(batch)[1]
+    second = Registry(b"two").look_up(batch)[1]
+    both = {tuple(pair) for pair in [*first.tolist(), *second.tolist()]}
+    assert len(both) == 2 * len(texts)
+    assert len({word for pair in both for word in pair}) == 4 * len(texts)

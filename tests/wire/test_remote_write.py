@@ -1,0 +1,373 @@
+"""Remote write bodies: what they hold, and what they cannot break."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from series.batch import STALE_NAN_BITS
+from series.labels import Labels
+from tests.wire import encode
+from tests.wire.encode import Series
+from wire.errors import Malformed
+from wire.remote_write import (
+    MAX_IRREGULAR,
+    MAX_SERIES,
+    WriteRequest,
+    decode,
+    decode_message,
+)
+
+NAME = (b"__name__", b"up")
+Row = tuple[Labels, list[int], list[bytes]]
+
+
+def parsed(message: bytes) -> WriteRequest:
+    """The request in *message*, every invariant of its batch checked."""
+    request = decode_message(np.frombuffer(bytearray(message), dtype=np.uint8))
+    request.batch.check()
+    return request
+
+
+def rows(request: WriteRequest) -> list[Row]:
+    """Labels, times and value bits of every row."""
+    batch = request.batch
+    found = []
+    for row in range(batch.series_count):
+        bits = [struct.pack("<d", value) for value in batch.row_values(row)]
+        key = batch.key(row)
+        labels = Labels.from_key(key)
+        assert labels.key == key, "the key is canonical"
+        found.append((labels, batch.row_times_ms(row).tolist(), bits))
+    return found
+
+
+# --- an independent reading of a body ----------------------------------------------------------
+
+
+class Broken(Exception):
+    """The slow reader gives up."""
+
+
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for count in range(10):
+        if at + count >= len(data):
+            raise Broken
+        number += data[at + count] % 128 * 128**count
+        if data[at + count] < 128:
+            return number % 2**64, at + count + 1
+    raise Broken
+
+
+def read_fields(data: bytes) -> list[tuple[int, int, object]]:
+    found: list[tuple[int, int, object]] = []
+    at = 0
+    while at < len(data):
+        tag, at = read_varint(data, at)
+        number, kind = tag % 2**32 // 8, tag % 8
+        if number == 0 or kind not in (0, 1, 2, 5):
+            raise Broken
+        if kind == 0:
+            value, at = read_varint(data, at)
+            found.append((number, kind, value))
+            continue
+        if kind == 2:
+            size, at = read_varint(data, at)
+        else:
+            size = {1: 8, 5: 4}[kind]
+        if at + size > len(data):
+            raise Broken
+        found.append((number, kind, data[at : at + size]))
+        at += size
+    return found
+
+
+def want(kind: int, wanted: int) -> None:
+    if kind != wanted:
+        raise Broken
+
+
+def slow_rows(message: bytes) -> tuple[list[Row], int]:
+    """The rows of a body, and how many samples it refuses."""
+    found: list[Row] = []
+    refused = 0
+    for number, kind, content in read_fields(message):
+        if number in (1, 3):
+            want(kind, 2)
+        if number == 3:
+            slow_metadata(content)  # type: ignore[arg-type]
+        if number != 1:
+            continue
+        pairs: list[tuple[bytes, bytes]] = []
+        times: list[int] = []
+        bits: list[bytes] = []
+        histograms = 0
+        for inner, inner_kind, value in read_fields(content):  # type: ignore[arg-type]
+            if inner <= 4:
+                want(inner_kind, 2)
+            if inner == 1:
+                pairs.append(slow_label(value))  # type: ignore[arg-type]
+            elif inner == 2:
+                time_ms, raw = slow_sample(value)  # type: ignore[arg-type]
+                times.append(time_ms)
+                bits.append(raw)
+            elif inner == 4:
+                histograms += 1
+        labels = slow_labels(pairs)
+        if labels is None:
+            refused += len(times) + histograms
+            continue
+        refused += histograms
+        if times:
+            found.append((labels, times, bits))
+    return found, refused
+
+
+def slow_label(content: bytes) -> tuple[bytes, bytes]:
+    texts = {1: b"", 2: b""}
+    for number, kind, value in read_fields(content):
+        if number in texts:
+            want(kind, 2)
+            texts[number] = value  # type: ignore[assignment]
+    return texts[1], texts[2]
+
+
+def slow_sample(content: bytes) -> tuple[int, bytes]:
+    time_ms, raw = 0, bytes(8)
+    for number, kind, value in read_fields(content):
+        if number == 1:
+            want(kind, 1)
+            raw = value  # type: ignore[assignment]
+        elif number == 2:
+            want(kind, 0)
+            time_ms = value  # type: ignore[assignment]
+    return time_ms - 2**64 if time_ms >= 2**63 else time_ms, raw
+
+
+def slow_metadata(content: bytes) -> None:
+    for number, kind, _ in read_fields(content):
+        if number == 1:
+            want(kind, 0)
+        elif number in (2, 4, 5):
+            want(kind, 2)
+
+
+def slow_labels(pairs: list[tuple[bytes, bytes]]) -> Labels | None:
+    try:
+        texts = [(name.decode(), value.decode()) for name, value in pairs]
+    except UnicodeDecodeError:
+        return None
+    names = [name for name, _ in texts]
+    if "" in names or len(names) != len(set(names)) or not dict(texts).get("__name__"):
+        return None
+    return Labels(texts)
+
+
+def agrees(message: bytes) -> None:
+    """The product and the slow reader say the same of *message*."""
+    try:
+        expected, refused = slow_rows(message)
+    except Broken:
+        with pytest.raises(Malformed):
+            parsed(message)
+        return
+    request = parsed(message)
+    assert rows(request) == expected
+    assert sum(request.refused.values()) == refused
+    assert bool(refused) == bool(request.refusals)
+
+
+# --- strategies --------------------------------------------------------------------------------
+
+texts = st.one_of(
+    st.sampled_from([b"__name__", b"a", b"b", b"job", b"", b"\xff", b"\xed\xa0\x80", b"x" * 130]),
+    st.text(max_size=12).map(str.encode),
+    st.binary(max_size=6),
+)
+points = st.tuples(st.integers(-(2**63), 2**63 - 1), st.floats(width=64))
+well_formed = st.builds(
+    lambda pairs, samples: Series(sorted({**dict(pairs), NAME[0]: b"m"}.items()), samples),
+    st.lists(st.tuples(st.sampled_from([b"a", b"b", b"z", b"\xc3\xa9"]), texts)),
+    st.lists(points, max_size=4),
+)
+any_series = st.one_of(
+    well_formed,
+    st.builds(
+        Series,
+        st.lists(st.tuples(texts, texts), max_size=5),
+        st.lists(points, max_size=3),
+        st.integers(0, 2),
+        st.sampled_from([b"", b"\x28\x01", encode.chunk(3, b"junk"), encode.label(b"q", b"1")]),
+    ),
+)
+messages = st.lists(any_series, max_size=5).map(lambda all_: b"".join(map(encode.series, all_)))
+described = st.builds(encode.metadata, st.integers(0, 9), texts, texts, texts)
+
+
+@given(messages, st.lists(described, max_size=2))
+@settings(max_examples=200, deadline=None)
+def test_bodies_are_read_as_the_slow_reader_reads_them(message: bytes, extra: list[bytes]) -> None:
+    """Whatever labels and samples a body holds, rows, bits and refusals agree."""
+    agrees(b"".join(extra) + message)
+
+
+@given(messages, st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_bodies_are_read_or_refused_alike(message: bytes, data: st.DataObject) -> None:
+    """Flipped, inserted and removed bytes give the slow reader's rows or Malformed."""
+    damaged = bytearray(message)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(damaged)))
+        damaged[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    agrees(bytes(damaged))
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_garbage_is_read_or_refused_alike(message: bytes) -> None:
+    """Random bytes never crash the reader."""
+    agrees(message)
+
+
+def test_every_cut_of_a_body_is_handled() -> None:
+    """A body cut at any byte gives the rows before the cut or Malformed."""
+    whole = encode.metadata(1, b"up", b"help", b"") + b"".join(
+        encode.series(Series([NAME, (b"job", b"%d" % job)], [(job, 1.5), (job + 1, 2.5)]))
+        for job in range(3)
+    )
+    for end in range(len(whole) + 1):
+        agrees(whole[:end])
+
+
+@pytest.mark.parametrize("size", [2**31, 2**32 - 1, 2**63, 2**63 - 1, 2**64 - 1])
+def test_huge_lengths_are_malformed(size: int) -> None:
+    """A length beyond the body is refused wherever it stands."""
+    label = b"\x0a" + encode.varint(size)
+    for message in (
+        label,
+        encode.chunk(1, label),
+        encode.chunk(1, encode.chunk(1, label)),
+        encode.chunk(1, encode.chunk(2, b"\x1a" + encode.varint(size))),
+        b"\x1a" + encode.varint(size),
+    ):
+        agrees(message)
+        with pytest.raises(Malformed):
+            parsed(message)
+
+
+def test_overlong_varints_are_malformed() -> None:
+    """A varint of more than ten bytes is refused."""
+    with pytest.raises(Malformed, match="integer overflow"):
+        parsed(b"\xff" * 11)
+
+
+def test_many_tiny_series_and_samples_fit() -> None:
+    """Bodies whose series and samples are as small as can be still fit the columns."""
+    agrees(encode.chunk(1, b"") * 5000)
+    agrees(encode.chunk(1, encode.label(*NAME) + encode.chunk(2, b"") * 5000))
+    agrees(encode.chunk(3, b"") * 5000)
+
+
+def test_floods_of_useless_messages_are_refused() -> None:
+    """What would cost seconds of work for nothing ends at once, naming the limit."""
+    for flood in (
+        encode.chunk(1, b"") * (MAX_IRREGULAR + 1),
+        encode.chunk(1, b"") * (MAX_SERIES + 1),
+        encode.chunk(3, b"") * (MAX_IRREGULAR + 1),
+    ):
+        with pytest.raises(Malformed, match=r"more than 100000|more than 500000"):
+            parsed(flood)
+
+
+def test_value_bits_are_kept() -> None:
+    """Stale markers, NaN payloads, infinities and negative zero arrive bit for bit."""
+    patterns = [STALE_NAN_BITS, 0x7FF8000000000001, 0xFFF0000000000000, 0x8000000000000000, 1]
+    bits = [struct.pack("<Q", pattern) for pattern in patterns]
+    message = encode.series(
+        Series([NAME], [(at, struct.unpack("<d", raw)[0]) for at, raw in enumerate(bits)])
+    )
+    request = parsed(message)
+    assert request.batch.values.view(np.uint64).tolist() == patterns
+
+
+def test_sorted_labels_are_not_copied() -> None:
+    """The keys of well-formed series lie in the body itself."""
+    message = np.frombuffer(bytearray(encode.series(Series([NAME], [(1, 1.0)]))), dtype=np.uint8)
+    request = decode_message(message)
+    assert request.batch.keys is message
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason", "words"),
+    [
+        ([NAME, (b"a", b"1"), (b"a", b"2")], "duplicate-label", "duplicated label a"),
+        ([(b"a", b"1")], "missing-metric-name", 'invalid metric name or labels, got {a="1"}'),
+        ([(b"__name__", b"")], "missing-metric-name", "invalid metric name or labels"),
+        ([NAME, (b"", b"1")], "empty-label-name", "empty label name"),
+        ([NAME, (b"a", b"\xff")], "invalid-utf8", "invalid UTF-8"),
+    ],
+)
+def test_bad_labels_are_refused_by_name(
+    labels: list[tuple[bytes, bytes]], reason: str, words: str
+) -> None:
+    """A series with unusable labels is refused in words; its neighbour is stored."""
+    message = encode.series(Series(labels, [(1, 1.0), (2, 2.0)]))
+    message += encode.series(Series([NAME], [(3, 3.0)]))
+    request = parsed(message)
+    assert request.refused == {reason: 2}
+    assert words in request.refusals[0].detail
+    assert rows(request) == [(Labels.of({"__name__": "up"}), [3], [struct.pack("<d", 3.0)])]
+
+
+def test_native_histograms_are_refused_and_floats_stored() -> None:
+    """A series' histogram samples are refused by name, its floats kept."""
+    message = encode.series(Series([NAME], [(1, 1.0)], histograms=2))
+    message += encode.series(Series([NAME, (b"a", b"1")], histograms=1))
+    request = parsed(message)
+    assert request.refused == {"native-histogram": 3}
+    assert "native histograms are not supported yet" in request.refusals[0].detail
+    assert len(rows(request)) == 1
+
+
+def test_refusals_are_counted_beyond_those_shown() -> None:
+    """Only the first ten refusals are shown, all are counted."""
+    request = parsed(encode.series(Series([NAME], histograms=1)) * 25)
+    assert request.refused == {"native-histogram": 25}
+    assert len(request.refusals) == 10
+
+
+def test_metadata_is_decoded() -> None:
+    """Type, help and unit arrive; unknown types are unknown; the last one wins."""
+    message = encode.metadata(2, b"up", b"old", b"")
+    message += encode.metadata(1, b"up", b"Is it up?", b"ratio") + encode.metadata(
+        99, b"b", b"", b""
+    )
+    found = parsed(message).metadata
+    assert (found["up"].type, found["up"].help, found["up"].unit) == (
+        "counter",
+        "Is it up?",
+        "ratio",
+    )
+    assert found["b"].type == "unknown"
+
+
+def test_snappy_claims_are_checked_before_allocating() -> None:
+    """A header that claims more than the limit is refused by name, whatever follows."""
+    for claimed in (2**25 + 1, 2**30, 2**32 - 1, 2**60):
+        with pytest.raises(Malformed, match="exceeds the 33554432 bytes limit"):
+            decode(encode.varint(claimed) + b"\x00")
+
+
+def test_corrupt_snappy_is_malformed() -> None:
+    """Cut, garbled and short blocks are refused; an empty block is an empty request."""
+    body = encode.snappy(encode.series(Series([NAME], [(1, 1.0)])) * 20)
+    for end in range(len(body)):
+        with pytest.raises(Malformed):
+            decode(body[:end])
+    for bad in (b"", b"\xff" * 20, b"\x05\x00a", encode.varint(2**25) + b"\x00a"):
+        with pytest.raises(Malformed, match="snappy"):
+            decode(bad)
+    assert decode(encode.snappy(b"")).batch.series_count == 0

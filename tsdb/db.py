@@ -1,0 +1,277 @@
+"""Db: one tenant's database, a Sink and a maker of Sources.
+
+A write goes through four steps on a committer thread: judge the times, find the series, log and
+sync, apply to the head. What readers see has been synced, and a write that fails at the disk has
+changed nothing. A round takes all writes that wait, so they share one record and one sync.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from series.metadata import Metadata
+from series.ports import Appended
+from tsdb import records, seal
+from tsdb.admission import Admitted, admit, conclude, resolve_series
+from tsdb.committer import Committer
+from tsdb.head import NEVER_MS, Samples, join_samples
+from tsdb.part import Part
+from tsdb.records import LoggedSamples, NewSeries, Section
+from tsdb.replay import replay
+from tsdb.state import DbOptions, Machine, State
+from tsdb.view import View
+
+__all__ = ["Db", "DbOptions", "DbStats"]
+
+_ROUND_SAMPLES = 1 << 17
+
+
+@dataclass(frozen=True, slots=True)
+class DbStats:
+    """Plain numbers of one tenant for /metrics; counts since the start, sizes in bytes.
+
+    ``head_samples`` still counts sealed samples that share a page with others.
+    """
+
+    head_series: int
+    head_samples: int
+    head_late_samples: int
+    blocks: int
+    block_bytes: int
+    block_samples: int
+    wal_segments: int
+    wal_bytes: int
+    wal_fsyncs: int
+    wal_failures: int
+    appended_samples: int
+    refused_samples: dict[str, int]
+    seals: int
+    seal_failures: int
+    dropped_blocks: int
+    replayed_samples: int
+    replay_damaged_bytes: int
+    replay_torn_bytes: int
+    replay_lost_samples: int
+
+
+class _Waiting(NamedTuple):
+    """A write that waits for its round: a batch, or metadata."""
+
+    batch: SeriesBatch | None
+    metadata: Mapping[str, Metadata]
+    future: "Future[Appended]"
+
+
+class Db:
+    """See the module's head. Any thread may call any method."""
+
+    def __init__(
+        self, directory: Path, options: DbOptions, machine: Machine, committer: Committer
+    ) -> None:
+        """Opens the database in *directory* and replays its log; makes nothing where it is new.
+
+        Raises OSError or StorageError where files cannot be read, ``records.UnsupportedFormat``
+        for a log of a newer version.
+        """
+        self._state = State(directory, options, machine)
+        self._committer = committer
+        self._maintenance = threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
+        self._closed = False
+        self._logged_segment = -1
+        self._local_ids = np.zeros(0, dtype=np.int64)
+        self._local_count = 0
+        replay(self._state)
+
+    # Writing
+
+    def append(self, batch: SeriesBatch) -> "Future[Appended]":
+        """Stores the batch; see ``series.ports.Sink``. Returns at once."""
+        return self._enqueue(_Waiting(batch, {}, Future()))
+
+    def put_metadata(self, metadata: Mapping[str, Metadata]) -> "Future[Appended]":
+        """Remembers what is told of metrics; the future resolves once that is durable."""
+        return self._enqueue(_Waiting(None, metadata, Future()))
+
+    def _enqueue(self, waiting: _Waiting) -> "Future[Appended]":
+        if self._closed:
+            waiting.future.set_exception(OSError("the database is closed"))
+        else:
+            self._waiting.append(waiting)
+            self._committer.wake(self)
+        return waiting.future
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
+    def commit_waiting(self) -> None:
+        """Carries out writes that wait, in one round; then their futures are resolved."""
+        with self._state.commit:
+            due = self._take_waiting()
+            try:
+                results = self._round(due)
+            except BaseException as error:  # whatever it is, the senders must hear of it
+                for one in due:
+                    one.future.set_exception(error)
+                return
+        for one, appended in zip(due, results, strict=True):
+            one.future.set_result(appended)
+
+    def _take_waiting(self) -> list[_Waiting]:
+        """The writes of the next round: all that wait, but not much more than a round holds."""
+        due: list[_Waiting] = []
+        samples = 0
+        while self._waiting and samples < _ROUND_SAMPLES:
+            one = self._waiting.popleft()
+            if one.future.set_running_or_notify_cancel():
+                due.append(one)
+                samples += one.batch.sample_count if one.batch is not None else 0
+        return due
+
+    def _round(self, due: list[_Waiting]) -> list[Appended]:
+        state = self._state
+        now_ms = state.machine.now_ms()
+        oldest_ms, newest_ms = state.oldest_ms, now_ms + state.options.max_future_ms
+        admitted = [admit(one.batch, oldest_ms, newest_ms) for one in due if one.batch is not None]
+        told = {name: one for waiting in due for name, one in waiting.metadata.items()}
+        metadata = {name: one for name, one in told.items() if state.metadata.get(name) != one}
+        resolved = [resolve_series(one, state.head, state.publish) for one in admitted]
+        samples = join_samples(resolved)
+        state.head.reserve(len(samples.series))
+        if len(samples.series) or metadata:
+            self._log(samples, metadata)
+            state.metadata = {**state.metadata, **metadata}
+        with state.publish:
+            outcomes = state.head.append(samples)
+            concluded = iter(self._conclude(admitted, resolved, outcomes))
+        state.last_append_ms = now_ms
+        return [Appended(0) if one.batch is None else next(concluded) for one in due]
+
+    def _conclude(
+        self, admitted: list[Admitted], resolved: list[Samples], outcomes: NDArray[np.uint8]
+    ) -> list[Appended]:
+        counters = self._state.counters
+        results = []
+        at = 0
+        for one, samples in zip(admitted, resolved, strict=True):
+            end = at + len(samples.series)
+            result = conclude(one, samples, outcomes[at:end], self._state.head)
+            counters.appended += result.samples
+            for reason, count in result.refused.items():
+                counters.refused[reason] = counters.refused.get(reason, 0) + count
+            results.append(result)
+            at = end
+        return results
+
+    def _log(self, samples: Samples, metadata: dict[str, Metadata]) -> None:
+        """Makes one round durable, as one record."""
+        state = self._state
+        if not state.is_stored:
+            state.save_manifest(state.manifest)
+        segment = state.wal.open_segment()
+        if segment != self._logged_segment:
+            self._local_ids = np.full(state.head.series_count, -1, dtype=np.int64)
+            self._local_count = 0
+            self._logged_segment = segment
+        sections: list[Section] = []
+        max_time_ms = NEVER_MS
+        try:
+            if metadata:
+                sections.append(records.encode_metadata(metadata))
+            if len(samples.series):
+                sections += self._sections(samples)
+                max_time_ms = int(samples.times.max())
+            state.wal.append(sections, max_time_ms)
+        except BaseException:
+            self._logged_segment = -1
+            state.wal.close_segment()
+            raise
+
+    def _sections(self, samples: Samples) -> list[Section]:
+        """The samples by the segment's own ids, before them the series it has not named yet."""
+        registry = self._state.head.registry
+        missing = registry.size - len(self._local_ids)
+        if missing > 0:
+            more = np.full(max(missing, len(self._local_ids)), -1, dtype=np.int64)
+            self._local_ids = np.concatenate([self._local_ids, more])
+        local = self._local_ids[samples.series]
+        named = []
+        if (local < 0).any():
+            new = np.unique(samples.series[local < 0]).astype(np.int64)
+            self._local_ids[new] = self._local_count + np.arange(len(new))
+            keys, key_ends = registry.keys(new)
+            named = [records.encode_series(NewSeries(self._local_count, keys, key_ends))]
+            self._local_count += len(new)
+            local = self._local_ids[samples.series]
+        logged = LoggedSamples(local.astype(np.uint32), samples.times, samples.bits)
+        return [*named, records.encode_samples(logged)]
+
+    # Reading
+
+    def view(self) -> View:
+        """What is there now, frozen for one reader."""
+        state = self._state
+        with state.publish:
+            parts: tuple[Part, ...] = (*state.blocks, state.head.snapshot())
+            generation = state.head.generation + state.counters.dropped_blocks
+        return View(parts, state.machine.maps, generation)
+
+    def metadata(self) -> dict[str, Metadata]:
+        """What senders have told of their metrics, by metric name."""
+        return dict(self._state.metadata)
+
+    def stats(self) -> DbStats:
+        state = self._state
+        with state.publish:
+            head, blocks, counters = state.head, state.blocks, state.counters
+            wal, replayed = state.wal, state.replayed
+            return DbStats(
+                head_series=head.series_count,
+                head_samples=head.sample_count,
+                head_late_samples=head.late_count,
+                blocks=len(blocks),
+                block_bytes=sum(block.meta.size_bytes for block in blocks),
+                block_samples=sum(block.meta.samples for block in blocks),
+                wal_segments=len(wal.segments),
+                wal_bytes=wal.size_bytes,
+                wal_fsyncs=wal.fsyncs,
+                wal_failures=wal.failures,
+                appended_samples=counters.appended,
+                refused_samples=dict(counters.refused),
+                seals=counters.seals,
+                seal_failures=counters.seal_failures,
+                dropped_blocks=counters.dropped_blocks,
+                replayed_samples=replayed.samples,
+                replay_damaged_bytes=replayed.damaged_bytes,
+                replay_torn_bytes=replayed.torn_bytes,
+                replay_lost_samples=replayed.lost_samples,
+            )
+
+    # Upkeep
+
+    def maintain(self) -> None:
+        """Seals what is due and drops blocks older than the retention.
+
+        OSError where the disk refused: nothing is lost, the next call tries again.
+        """
+        with self._maintenance:
+            seal.maintain(self._state)
+
+    def refuse_writes(self) -> None:
+        """From now on every write fails; those that wait are still carried out."""
+        self._closed = True
+
+    def close(self) -> None:
+        """Lets go of files and memory; no write may be on its way."""
+        with self._maintenance, self._state.commit:
+            self._state.wal.close_segment()
+            self._state.head.release()

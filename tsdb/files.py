@@ -1,0 +1,127 @@
+"""Files: every access of the room to the disk.
+
+One small class, so that a test can put a disk in its place that fails, tears writes or is full.
+All methods raise OSError as the operating system does.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+_MAX_PARTS = 1024  # IOV_MAX of Linux
+
+
+class Files:
+    """The disk. Paths are ``pathlib.Path``; a file that is open is its descriptor (int)."""
+
+    def create(self, path: Path) -> int:
+        """Opens a new empty file for writing; FileExistsError where there is one."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+
+    def open(self, path: Path) -> int:
+        """Opens an existing file for reading."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def size_bytes(self, path: Path) -> int:
+        return os.stat(path).st_size
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def pread(self, fd: int, size_bytes: int, offset: int) -> bytes:
+        """The bytes at *offset*; fewer than asked for only where the file ends."""
+        data = os.pread(fd, size_bytes, offset)
+        while len(data) < size_bytes:
+            more = os.pread(fd, size_bytes - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def read(self, path: Path) -> bytes:
+        """The whole file."""
+        fd = self.open(path)
+        try:
+            return self.pread(fd, self.size_bytes(path), 0)
+        finally:
+            self.close(fd)
+
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> None:
+        """Writes all *parts*, one after the other, at the file's position."""
+        waiting = [memoryview(part).cast("B") for part in parts if len(part)]
+        while waiting:
+            written = os.writev(fd, waiting[:_MAX_PARTS])
+            while waiting and written >= len(waiting[0]):
+                written -= len(waiting.pop(0))
+            if written:
+                waiting[0] = waiting[0][written:]
+
+    def truncate(self, path: Path, size_bytes: int) -> None:
+        os.truncate(path, size_bytes)
+
+    def fdatasync(self, fd: int) -> None:
+        """Returns when the file's bytes and length are durable."""
+        os.fdatasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """Returns when the names in the directory are durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Renames atomically; a file at *new* is replaced."""
+        os.rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+    def remove_tree(self, path: Path) -> None:
+        """Removes a directory with all below it; fine where there is none."""
+        if path.exists():
+            shutil.rmtree(path)
+
+    def mkdir(self, path: Path) -> None:
+        """Makes the directory and its parents durably; fine where it exists."""
+        if path.is_dir():
+            return
+        self.mkdir(path.parent)
+        path.mkdir(exist_ok=True)
+        self.sync_directory(path.parent)
+
+    def listdir(self, path: Path) -> list[str]:
+        """The names in a directory, sorted; [] where there is no such directory."""
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def free_bytes(self, path: Path) -> int:
+        """What the file system of *path* can still take."""
+        return shutil.disk_usage(path).free
+
+    def lock(self, path: Path) -> int:
+        """Takes the lock file *path* for this process and returns its descriptor.
+
+        The lock ends with ``close`` or with the process. Where another process holds it,
+        BlockingIOError names that process and the path.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise BlockingIOError(
+                f"data directory {path.parent} is in use by process {holder} (lock file {path})"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+        return fd

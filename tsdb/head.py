@@ -1,0 +1,379 @@
+"""Head: the open window of one tenant in memory.
+
+One thread at a time changes a head (its Db sees to that); readers work on snapshots and take no
+lock. See ``tsdb/head_kernels.py`` for how samples stand in the pages of the arena.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from series.matcher import Matcher
+from tsdb import head_kernels as kernels
+from tsdb import head_read_kernels as read_kernels
+from tsdb.arena import Arena, Epoch, Pages
+from tsdb.late import LateBuffer, LateSamples
+from tsdb.part import Fingerprints, PartRows, Refs
+from tsdb.postings import LabelIndex
+from tsdb.registry import Ids, Registry, Rows, grown
+
+NEVER_MS = -(2**63)
+"""Before all times."""
+HEAD_SEQUENCE = 2**62
+"""The head is younger than every block."""
+
+_NO_SAMPLES = (-1, -1, 0, 0)
+_BRANCHES = 256
+_DROP_SERIES = 16_384
+
+
+class Samples(NamedTuple):
+    """Samples as flat columns: ``series`` int32[N], ``times`` int64[N], ``bits`` uint64[N]."""
+
+    series: Ids
+    times: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+
+
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """All *parts*, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    parts = parts or [_NOTHING]
+    return Samples(
+        np.concatenate([part.series for part in parts]),
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([part.bits for part in parts]),
+    )
+
+
+_NOTHING = Samples(
+    np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+)
+
+
+class Head:
+    """The series and samples that are not sealed yet.
+
+    - ``visible_from_ms``: samples before it stand in blocks; what the pages still hold of them is
+      out of sight.
+    - ``late_before_ms``: in-order samples begin here; earlier ones are late. Above
+      ``visible_from_ms`` only while a seal is on its way.
+    """
+
+    def __init__(self, arena: Arena, registry: Registry, visible_from_ms: int = NEVER_MS) -> None:
+        self.registry = registry
+        self.index = LabelIndex()
+        self._arena = arena
+        self._epoch = Epoch(arena)
+        self._state = np.zeros((16, 4), dtype=np.int32)
+        self._state[:] = _NO_SAMPLES
+        self._last_times = np.full(16, NEVER_MS, dtype=np.int64)
+        self._value_pool: Pages = np.zeros(0, dtype=np.int32)
+        self._time_pool: Pages = np.zeros(0, dtype=np.int32)
+        self._branches = np.full(_BRANCHES, -1, dtype=np.int32)
+        self._late = LateBuffer.empty()
+        self._numbers = np.zeros(kernels.NUMBERS, dtype=np.int64)
+        self._numbers[kernels.OWN] = arena.new_owner()
+        self._numbers[kernels.LATE_BEFORE] = self._numbers[kernels.VISIBLE_FROM] = visible_from_ms
+        self._min_time_ms, self._first_ms, self._max_time_ms = 2**63 - 1, 2**63 - 1, NEVER_MS
+        self._drops = 0
+        self._snapshot: HeadSnapshot | None = None
+
+    @property
+    def series_count(self) -> int:
+        return self.registry.size
+
+    @property
+    def late_count(self) -> int:
+        return int(self._numbers[kernels.LATE_COUNT])
+
+    @property
+    def sample_count(self) -> int:
+        """The samples in pages, out of sight or not, and the late ones."""
+        return int(self._state[: self.series_count, kernels.COUNT].sum()) + self.late_count
+
+    @property
+    def visible_from_ms(self) -> int:
+        return int(self._numbers[kernels.VISIBLE_FROM])
+
+    @property
+    def first_ms(self) -> int:
+        """No sample that is not late is earlier; above ``max_time_ms`` where there is none."""
+        return self._first_ms
+
+    @property
+    def max_time_ms(self) -> int:
+        """The latest sample ever appended; NEVER_MS before the first."""
+        return self._max_time_ms
+
+    def register(self, batch: SeriesBatch, ids: Ids, fingerprints: Fingerprints) -> None:
+        """Makes the rows of *batch* with id -1 known and fills in their ids."""
+        new_rows = self.registry.add(batch, ids, fingerprints)
+        self.index.append(batch.keys, batch.key_starts[new_rows], batch.key_ends[new_rows])
+        self._make_room()
+
+    def reserve(self, samples: int) -> None:
+        """Takes pages for *samples* samples that are to be appended; HeadFull if there are none."""
+        numbers, arena = self._numbers, self._arena
+        free = int(numbers[kernels.FREE_VALUE_PAGES])
+        if free < samples:
+            more = arena.take_value_pages(samples - free)
+            self._value_pool = np.concatenate([self._value_pool[:free], more])
+            numbers[kernels.FREE_VALUE_PAGES] = samples
+        free = int(numbers[kernels.FREE_TIME_PAGES])
+        if free < samples:
+            more = arena.take_time_pages(samples - free)
+            self._time_pool = np.concatenate([self._time_pool[:free], more])
+            numbers[kernels.FREE_TIME_PAGES] = samples
+
+    def release_reserve(self) -> None:
+        """Gives pages back that were reserved and not needed."""
+        numbers = self._numbers
+        values = self._value_pool[: numbers[kernels.FREE_VALUE_PAGES]]
+        times = self._time_pool[: numbers[kernels.FREE_TIME_PAGES]]
+        self._value_pool = self._time_pool = np.zeros(0, dtype=np.int32)
+        numbers[kernels.FREE_VALUE_PAGES] = numbers[kernels.FREE_TIME_PAGES] = 0
+        self._arena.give_back(values, times)
+
+    def release(self) -> None:
+        """Gives all pages back once the last reader has gone; the head is done."""
+        self.release_reserve()
+        self._numbers[kernels.VISIBLE_FROM] = 2**63 - 1
+        done = 0
+        while done < self.series_count:
+            done = self.drop_hidden(done)
+
+    def append(self, samples: Samples) -> NDArray[np.uint8]:
+        """Appends *samples* in their order; uint8[N] says what became of each.
+
+        STORED, DUPLICATE (the same bits stand there) or CONFLICT (others do: not stored). Call
+        ``reserve`` first: HeadFull midway leaves a part of the samples appended.
+        """
+        count = len(samples.series)
+        outcomes = np.empty(count, dtype=np.uint8)
+        done = 0
+        while True:
+            done = kernels.append_samples(
+                samples.series, samples.times, samples.bits, done,
+                self._state, self._last_times,
+                self._arena.values, self._arena.times, self._arena.pages, self._arena.ticks,
+                self._value_pool, self._time_pool, self._branches,
+                self._late.series, self._late.times, self._late.bits, self._late.slots,
+                self._numbers, outcomes,
+            )  # fmt: skip
+            if done == count:
+                break
+            if self.late_count == len(self._late.series):
+                self._late = self._late.larger(self.late_count)
+            else:
+                self.reserve(count - done)
+        if count:
+            first_ms, last_ms = int(samples.times.min()), int(samples.times.max())
+            late_before_ms = int(self._numbers[kernels.LATE_BEFORE])
+            self._min_time_ms = min(self._min_time_ms, first_ms)
+            self._max_time_ms = max(self._max_time_ms, last_ms)
+            if last_ms >= late_before_ms:
+                self._first_ms = min(self._first_ms, max(first_ms, late_before_ms))
+        self._snapshot = None
+        return outcomes
+
+    def value_at(self, series: int, time_ms: int) -> float:
+        """The value of a sample that is there."""
+        batch = self.snapshot().read(np.array([series], dtype=np.int64), time_ms, time_ms)
+        return float(batch.values[0])
+
+    def snapshot(self) -> "HeadSnapshot":
+        """What is there now; the same object as long as nothing changes."""
+        if self._snapshot is None:
+            self._snapshot = HeadSnapshot(
+                arena=self._arena,
+                epoch=self._epoch,
+                registry=self.registry,
+                index=self.index,
+                state=self._state[: self.series_count].copy(),
+                late=self._late.frozen(self.late_count),
+                fingerprints=self.registry.fingerprints,
+                token=("head", int(self._numbers[kernels.OWN]), self.generation),
+                visible_from_ms=self.visible_from_ms,
+                min_time_ms=self._min_time_ms,
+                max_time_ms=self._max_time_ms,
+            )
+        return self._snapshot
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever a series gets its first sample or loses its last one."""
+        return int(self._numbers[kernels.FILLED]) + self._drops
+
+    def freeze(self, until_ms: int) -> "HeadSnapshot":
+        """The snapshot to seal up to *until_ms*: from now on earlier samples are late."""
+        numbers = self._numbers
+        numbers[kernels.LATE_BEFORE] = max(int(numbers[kernels.LATE_BEFORE]), until_ms)
+        return self.snapshot()
+
+    def hide_sealed(self, frozen: "HeadSnapshot", until_ms: int) -> None:
+        """Takes out of sight what a seal of *frozen* up to *until_ms* put into blocks."""
+        self._numbers[kernels.VISIBLE_FROM] = until_ms
+        self._first_ms = 2**63 - 1
+        late = self._late.frozen(self.late_count)
+        if len(frozen.late.series):
+            kept = late.times >= until_ms
+            kept[len(frozen.late.series) :] = True
+            self._late, self._numbers[kernels.LATE_COUNT] = self._late.take(kept)
+            late = self._late.frozen(self.late_count)
+        earliest_late_ms = int(late.times.min()) if len(late.times) else until_ms
+        self._min_time_ms = max(self._min_time_ms, min(until_ms, earliest_late_ms))
+        self._snapshot = None
+
+    def drop_hidden(self, begin: int) -> int:
+        """Frees the pages that are out of sight, of some series from *begin* on.
+
+        Returns where to go on; ``series_count`` once all are done.
+        """
+        end = min(begin + _DROP_SERIES, self.series_count)
+        value_pages = np.empty(65_536, dtype=np.int32)
+        time_pages = np.empty(65_536, dtype=np.int32)
+        freed = np.array([0, 0, self._first_ms])
+        done = kernels.drop_before(
+            self._state, self._arena.times, self._arena.pages, self._arena.ticks,
+            begin, end, self.visible_from_ms, value_pages, time_pages, freed,
+        )  # fmt: skip
+        self._epoch = self._epoch.end(value_pages[: freed[0]], time_pages[: freed[1]])
+        self._first_ms = int(freed[2])
+        self._drops += 1
+        self._snapshot = None
+        return int(done)
+
+    def empty_series(self) -> NDArray[np.bool_]:
+        """bool[S]: the series without a sample."""
+        empty: NDArray[np.bool_] = self._state[: self.series_count, kernels.FIRST] < 0
+        empty[self._late.series[: self.late_count]] = False
+        return empty
+
+    def forget_empty_series(self) -> Rows:
+        """Drops the series without a sample; returns the old numbers (int64) of those that stay."""
+        kept = np.flatnonzero(~self.empty_series())
+        new_number = np.full(self.series_count, -1, dtype=np.int32)
+        new_number[kept] = np.arange(len(kept))
+        self.registry = self.registry.take(kept)
+        self.index = LabelIndex()
+        keys, ends = self.registry.keys(np.arange(len(kept)))
+        self.index.append(keys, np.concatenate([np.zeros(1, dtype=np.int64), ends])[:-1], ends)
+        self._state = self._state[kept]
+        self._last_times = self._last_times[kept]
+        self._make_room()
+        late = self._late
+        moved = LateBuffer(late.series.copy(), late.times, late.bits, late.slots)
+        count = self.late_count
+        moved.series[:count] = new_number[late.series[:count]]
+        self._late, _ = moved.take(np.ones(count, dtype=np.bool_))
+        self._drops += 1
+        self._snapshot = None
+        return kept
+
+    def _make_room(self) -> None:
+        """Rows for all series; new ones begin empty."""
+        rows = len(self._state)
+        if self.series_count > rows:
+            self._state = grown(self._state, self.series_count)
+            self._state[rows:] = _NO_SAMPLES
+            self._last_times = grown(self._last_times, self.series_count)
+            self._last_times[rows:] = NEVER_MS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadSnapshot:
+    """A Part: the samples of a head at one moment. A ref is the number of the series."""
+
+    arena: Arena
+    epoch: Epoch
+    registry: Registry
+    index: LabelIndex
+    state: NDArray[np.int32]
+    late: LateSamples
+    fingerprints: Fingerprints
+    visible_from_ms: int
+    token: Hashable
+    min_time_ms: int
+    max_time_ms: int
+    sequence: int = HEAD_SEQUENCE
+
+    def rows_between(self, start_ms: int, end_ms: int) -> tuple[SeriesBatch, Fingerprints]:
+        """The samples within [start_ms, end_ms] as a block takes them.
+
+        Only series that have some, ascending by their labels, with keys.
+        """
+        refs = self._matching(())
+        refs = refs[self.index.frame(refs).sort_order()]
+        batch = self.read(refs, start_ms, end_ms)
+        filled = np.diff(batch.offsets) > 0
+        refs = refs[filled]
+        keys, key_ends = self.registry.keys(refs)
+        batch = SeriesBatch(
+            values=batch.values,
+            times_ms=batch.times_ms,
+            offsets=np.concatenate([batch.offsets[:1], batch.offsets[1:][filled]]),
+            time_starts=batch.time_starts[filled],
+            keys=keys,
+            key_starts=np.concatenate([np.zeros(1, dtype=np.int64), key_ends])[:-1],
+            key_ends=key_ends,
+        )
+        return batch, self.fingerprints[refs]
+
+    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
+        """The matching series that have samples."""
+        refs = self._matching(matchers)
+        return PartRows(refs, self.fingerprints[refs], self.index.frame(refs))
+
+    def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
+        return self.index.label_names(self._matching(matchers))
+
+    def label_values(self, name: str, matchers: tuple[Matcher, ...]) -> list[str]:
+        return self.index.label_values(name, self._matching(matchers))
+
+    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+        covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.min_time_ms) + 1
+        whole_ms = self.max_time_ms - self.min_time_ms + 1
+        share = min(1.0, max(0, covered_ms) / max(1, whole_ms))
+        return int(self.state[refs, kernels.COUNT].sum() * share) + len(self.late.series)
+
+    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        """Exactly the samples within the range."""
+        batch = self._read_pages(refs, max(start_ms, self.visible_from_ms), end_ms)
+        if not len(self.late.series):
+            return batch
+        return self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
+
+    def _matching(self, matchers: tuple[Matcher, ...]) -> Refs:
+        refs = self.index.select(matchers, len(self.state))
+        filled = self.state[refs, kernels.FIRST] >= 0
+        if not filled.all():
+            late = np.zeros(len(self.state), dtype=np.bool_)
+            late[self.late.series] = True
+            refs = refs[filled | late[refs]]
+        return refs
+
+    def _read_pages(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        arena = self.arena
+        offsets = np.zeros(len(refs) + 1, dtype=np.int64)
+        marks = np.empty(len(refs), dtype=np.uint64)
+        spans = read_kernels.measure(
+            refs, self.state, arena.times, arena.pages, start_ms, end_ms, offsets[1:], marks
+        )
+        np.cumsum(offsets, out=offsets)
+        samples = int(offsets[-1])
+        slots = np.zeros(1 << max(4, (2 * len(refs)).bit_length()), dtype=np.int32)
+        bits = np.empty(samples, dtype=np.uint64)
+        times = np.empty(samples, dtype=np.int64)
+        time_starts = np.empty(len(refs), dtype=np.int64)
+        written = read_kernels.gather(
+            refs, self.state, arena.values, arena.times, arena.pages, start_ms, end_ms,
+            offsets, marks, slots, np.empty(spans, dtype=np.int64),
+            np.empty(len(refs), dtype=np.int64), bits, times, time_starts,
+        )  # fmt: skip
+        return SeriesBatch(bits.view(np.float64), times[:written], offsets, time_starts)

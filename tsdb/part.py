@@ -1,0 +1,80 @@
+"""Part: what a View is made of.
+
+A Part is a set of series with their samples, frozen for its readers: a block on disk, or a
+snapshot of the head. Within a part a series is a *ref*, an integer that means nothing elsewhere;
+across parts series are the same where their fingerprints are equal.
+"""
+
+from collections.abc import Hashable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.matcher import Matcher
+
+Refs = NDArray[np.int64]
+Fingerprints = NDArray[np.uint64]
+
+
+class PartRows(NamedTuple):
+    """n series of a part: ``refs`` int64[n], ``fingerprints`` uint64[n, 2], their labels.
+
+    ``in_label_order`` is True where the rows are known to ascend by their labels.
+    """
+
+    refs: Refs
+    fingerprints: Fingerprints
+    frame: LabelFrame
+    in_label_order: bool = False
+
+
+class Part(Protocol):
+    """Series and their samples, frozen for readers; several threads may read at once."""
+
+    @property
+    def sequence(self) -> int:
+        """The age of the part: where two parts hold one instant, the lower sequence wins."""
+        ...
+
+    @property
+    def min_time_ms(self) -> int:
+        """The time of the first sample."""
+        ...
+
+    @property
+    def max_time_ms(self) -> int:
+        """The time of the last sample; below ``min_time_ms`` where the part is empty."""
+        ...
+
+    @property
+    def token(self) -> Hashable:
+        """Changes whenever ``select`` might answer otherwise; no two parts ever share one."""
+        ...
+
+    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
+        """The series that satisfy all *matchers*, each once."""
+        ...
+
+    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+        """About how many samples ``read`` would return; cheap, decodes nothing."""
+        ...
+
+    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        """The samples of *refs* (int64[n], in any order), row for row; no keys.
+
+        Holds every sample with ``start_ms <= time <= end_ms`` and possibly neighbours outside.
+        Times strictly rise within a row. Rows that share their times point at one stretch of
+        ``times_ms``. Raises StorageError where bytes are damaged or cannot be read.
+        """
+        ...
+
+    def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
+        """The label names of the matching series, in any order."""
+        ...
+
+    def label_values(self, name: str, matchers: tuple[Matcher, ...]) -> list[str]:
+        """The values of label *name* among the matching series, in any order, without ''."""
+        ...

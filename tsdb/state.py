@@ -1,0 +1,129 @@
+"""State: what the parts of one tenant's database work on together."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from series.metadata import Metadata
+from tsdb.arena import Arena
+from tsdb.block import Block
+from tsdb.block_cache import BlockCache
+from tsdb.block_format import BlockMeta, block_directory
+from tsdb.files import Files
+from tsdb.head import Head
+from tsdb.manifest import BLOCKS_NAME, Manifest, remove_strays
+from tsdb.registry import Registry
+from tsdb.view import SeriesMapCache
+from tsdb.wal import ReplayReport, Wal
+
+NOT_A_TIME_MS = -(2**53)
+"""Times before it are refused whatever the retention: arithmetic on them would overflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class DbOptions:
+    """How a database keeps its data; times in milliseconds, sizes in bytes.
+
+    - ``retention_ms``: how long samples are kept; 0 is for ever.
+    - ``block_range_ms``: the span of a block, aligned to its multiples.
+    - ``max_future_ms``: how far ahead of the clock a sample may be.
+    - ``wal_segment_bytes``: a segment of the log is closed when it has grown to this.
+    - ``max_late_samples``: so many late samples are sealed without waiting for the window.
+    - ``max_used_share``: so full may the arena get before all there is is sealed.
+    - ``idle_ms``: after so long without a write the clock counts as the newest sample.
+    - ``min_empty_series``: with so many series without samples, and more than half of all being
+      so, the head forgets them.
+    """
+
+    retention_ms: int = 15 * 24 * 3_600_000
+    block_range_ms: int = 2 * 3_600_000
+    max_future_ms: int = 600_000
+    wal_segment_bytes: int = 128 << 20
+    max_late_samples: int = 1 << 20
+    max_used_share: float = 0.75
+    idle_ms: int = 30 * 60_000
+    min_empty_series: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What all databases of a process share."""
+
+    files: Files
+    arena: Arena
+    cache: BlockCache
+    maps: SeriesMapCache
+    now_ms: Callable[[], int]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start; plain numbers for /metrics."""
+
+    appended: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+    seals: int = 0
+    seal_failures: int = 0
+    dropped_blocks: int = 0
+
+
+class State:
+    """Manifest, log, head and blocks of one tenant.
+
+    Locks, in the order in which they are taken: ``commit`` is held by whoever logs or changes
+    what the log covers; ``publish`` is held while head or blocks change, and for the moment in
+    which a view takes hold of both.
+    """
+
+    def __init__(self, directory: Path, options: DbOptions, machine: Machine) -> None:
+        """Reads the manifest and lists log and blocks; makes nothing where there is none."""
+        self.directory = directory
+        self.options = options
+        self.machine = machine
+        self.commit = threading.Lock()
+        self.publish = threading.Lock()
+        stored = Manifest.load(directory, machine.files)
+        self.is_stored = stored is not None
+        self.manifest: Manifest = stored or Manifest.new()
+        remove_strays(self.blocks_directory, self.manifest, machine.files)
+        self._next_sequence = self.manifest.next_sequence
+        self.metadata: dict[str, Metadata] = dict(self.manifest.metadata)
+        registry = Registry(self.manifest.seed)
+        self.head = Head(machine.arena, registry, self.manifest.sealed_until_ms)
+        self.blocks: tuple[Block, ...] = tuple(map(self.open_block, self.manifest.blocks))
+        self.wal = Wal(
+            directory / "wal", machine.files, options.wal_segment_bytes,
+            last_number=self.manifest.wal_through,
+        )  # fmt: skip
+        self.counters = Counters()
+        self.replayed = ReplayReport()
+        self.last_append_ms = machine.now_ms()
+
+    @property
+    def blocks_directory(self) -> Path:
+        return self.directory / BLOCKS_NAME
+
+    @property
+    def oldest_ms(self) -> int:
+        """Samples before it are older than the retention."""
+        if self.options.retention_ms == 0:
+            return NOT_A_TIME_MS
+        return max(NOT_A_TIME_MS, self.machine.now_ms() - self.options.retention_ms)
+
+    def next_sequence(self) -> int:
+        """The number of the next block; never the same again, also where its seal fails."""
+        self._next_sequence += 1
+        return self._next_sequence - 1
+
+    def open_block(self, meta: BlockMeta) -> Block:
+        directory = block_directory(self.blocks_directory, meta.sequence)
+        return Block(directory, meta, self.machine.cache)
+
+    def save_manifest(self, manifest: Manifest) -> None:
+        """Makes *manifest* the durable state; where OSError is raised it counts as not made."""
+        manifest = replace(manifest, next_sequence=self._next_sequence, metadata=self.metadata)
+        self.machine.files.mkdir(self.directory)
+        manifest.save(self.directory, self.machine.files)
+        self.manifest = manifest
+        self.is_stored = True
