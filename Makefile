@@ -31,9 +31,14 @@ test: setup
 	$(VENV)/bin/python -m pytest -m 'not long' --durations=20
 
 test-long: setup
-	O11Y_TEST_LONG=1 $(VENV)/bin/python -m pytest --durations=20
+	$(VENV)/bin/python -m pytest --durations=20
 
+# Ours beside Debian's prometheus: ingest and one wide query.
 bench: setup
+	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
+
+# Every row, beside prometheus and victoria-metrics.
+bench-long: setup
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
 
 clean:

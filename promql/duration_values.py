@@ -12,8 +12,8 @@ from promql.ast import (
     DurationUnary,
     Span,
 )
+from promql.env import QueryTimes
 from promql.errors import ParseError
-from series.grid import Grid
 
 
 class InvalidQuery(ParseError):
@@ -25,8 +25,8 @@ class InvalidQuery(ParseError):
         self.line = self.column = 0
 
 
-def duration_ms(duration: Duration, query: Grid, *, positive: bool) -> int:
-    """The milliseconds of *duration* in a query over *query*; fractions are cut off.
+def duration_ms(duration: Duration, query: QueryTimes, *, positive: bool) -> int:
+    """The milliseconds of *duration* in a query over the times of *query*; fractions are cut off.
 
     *positive* durations (ranges and subquery steps) must be greater than 0. Raises
     InvalidQuery, whose text is ``start:end: reason``.
@@ -44,7 +44,7 @@ def duration_ms(duration: Duration, query: Grid, *, positive: bool) -> int:
     return int(seconds * 1000)
 
 
-def _seconds(duration: Duration, query: Grid) -> float:
+def _seconds(duration: Duration, query: QueryTimes) -> float:
     match duration:
         case DurationLiteral():
             return duration.milliseconds / 1000
@@ -62,11 +62,9 @@ def _seconds(duration: Duration, query: Grid) -> float:
             return _binary(duration, left, right)
 
 
-def _step_or_range_ms(name: str, query: Grid) -> int:
+def _step_or_range_ms(name: str, query: QueryTimes) -> int:
     """``step()`` and ``range()`` of the query, both 0 in an instant query."""
-    if query.count <= 1:
-        return 0
-    return query.step_ms if name == "step" else query.end_ms - query.start_ms
+    return query.step_ms if name == "step" else query.range_ms
 
 
 def _binary(duration: DurationBinary, left: float, right: float) -> float:

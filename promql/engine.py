@@ -7,7 +7,7 @@ import numpy as np
 from promql.answer import Answer, Raw
 from promql.ast import Edge, ValueType
 from promql.duration_values import InvalidQuery
-from promql.env import Options
+from promql.env import Options, QueryTimes
 from promql.labelsets import merge_equal_labels
 from promql.matrix import Matrix, ScalarRow, Text, Value
 from promql.notes import ExecutionError, Notes, limited
@@ -19,7 +19,6 @@ from promql.run import Run, alive
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
-from series.grid import Grid
 from series.labels import METADATA_LABELS
 from series.ports import Context, Source
 
@@ -41,8 +40,7 @@ class Engine:
         Raises ParseError (also InvalidQuery, a kind of it), ExecutionError, and what the context
         and the source raise.
         """
-        grid = Grid.instant(at_ms)
-        run, plan = self._prepared(source, query, grid, context, is_range=False)
+        run, plan = self._prepared(source, query, QueryTimes.instant(at_ms), context)
         if isinstance(plan, SelectRange | SubqueryRange):
             return _answer(run, ValueType.MATRIX, _raw(run, plan))
         value = run.value(plan)
@@ -54,18 +52,18 @@ class Engine:
             case Matrix():
                 return _answer(run, ValueType.VECTOR, _finished(value))
 
-    def range(self, source: Source, query: str, grid: Grid, context: Context) -> Answer:
-        """The values of *query*, a scalar or an instant vector, at every step of *grid*.
+    def range(self, source: Source, query: str, times: QueryTimes, context: Context) -> Answer:
+        """The values of *query*, a scalar or an instant vector, at every step of *times*.
 
         Raises as ``instant``; the limit on steps is the caller's.
         """
-        run, plan = self._prepared(source, query, grid, context, is_range=True)
+        run, plan = self._prepared(source, query, times, context)
         _refuse_type(plan)
         matrix = _finished(_as_matrix(run.value(plan)))
         return _answer(run, ValueType.MATRIX, matrix.take(matrix.frame.sort_order()))
 
     def _prepared(
-        self, source: Source, query: str, grid: Grid, context: Context, *, is_range: bool
+        self, source: Source, query: str, times: QueryTimes, context: Context
     ) -> tuple[Run, Plan]:
         tree = parse(query)
         run = Run(
@@ -75,17 +73,16 @@ class Engine:
             options=self.options,
             notes=Notes(query),
             context=context,
-            query=grid,
-            is_range=is_range,
+            query=times,
             slab_rows=self.slab_rows,
         )
-        return run, make_plan(tree, grid, self.options)
+        return run, make_plan(tree, times, self.options)
 
 
 def _answer(run: Run, kind: ValueType, value: Matrix | ScalarRow | Text | Raw) -> Answer:
     notes = run.notes
     warnings = [*run.context.warnings, *limited(notes.warnings, "warning")]
-    return Answer(kind, value, run.query, warnings, limited(notes.infos, "info"))
+    return Answer(kind, value, run.query.grid, warnings, limited(notes.infos, "info"))
 
 
 def _refuse_type(plan: Plan) -> None:

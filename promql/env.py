@@ -22,12 +22,43 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryTimes:
+    """The times that the asker named: ``start()``, ``end()``, ``step()`` and ``range()``.
+
+    The end need not fall on a step. ``step_ms`` is 0 in an instant query, whose start and end are
+    its one instant.
+    """
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+
+    @classmethod
+    def instant(cls, at_ms: int) -> "QueryTimes":
+        return cls(at_ms, at_ms, 0)
+
+    @property
+    def is_range(self) -> bool:
+        return self.step_ms > 0
+
+    @property
+    def range_ms(self) -> int:
+        return self.end_ms - self.start_ms
+
+    @property
+    def grid(self) -> Grid:
+        """The instants that the answer has."""
+        if not self.is_range:
+            return Grid.instant(self.start_ms)
+        return Grid.between(self.start_ms, self.end_ms, self.step_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class Env:
     """Passed down while a plan runs.
 
     - ``grid``: the steps that the operator at hand works on (a subquery has its own).
-    - ``query``: the Grid of the whole query, for ``start()``, ``end()``, ``step()``, ``range()``.
-    - ``is_range``: whether the asker sent a range query (``sort`` warns there).
+    - ``query``: the times of the whole query.
     - ``span``: the expression at hand, for notes.
     """
 
@@ -35,8 +66,7 @@ class Env:
     notes: Notes
     context: Context
     grid: Grid
-    query: Grid
-    is_range: bool
+    query: QueryTimes
     span: Span
 
     def at(self, span: Span) -> "Env":

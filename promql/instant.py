@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from promql import absent, ast, buckets, labels_fn, math_fn, sorting, time_fn
+from promql import absent, ast, buckets, info, labels_fn, math_fn, sorting, time_fn
 from promql.env import Env
 from promql.matrix import Matrix, Value
 from promql.notes import ExecutionError
@@ -38,7 +38,7 @@ _TABLE: dict[str, InstantFunction] = {
     "histogram_stddev": _of_histograms,
     "histogram_stdvar": _of_histograms,
     "histogram_sum": _of_histograms,
-    "info": _unsupported,
+    "info": info.info,
     "label_join": labels_fn.label_join,
     "label_replace": labels_fn.label_replace,
     "max_of": math_fn.max_of,

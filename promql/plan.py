@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from promql import ast
 from promql.ast import AtAnchor, Edge, Modifiers, Node, Span
 from promql.duration_values import duration_ms
-from promql.env import Options
+from promql.env import Options, QueryTimes
+from promql.info import info_selector
 from promql.notes import ExecutionError
 from promql.rollup import ROLLUPS
 from series.grid import Grid
@@ -153,17 +154,17 @@ _TIME_CALLS = frozenset(
 """Functions whose value changes with the step though their selectors are pinned."""
 
 
-def make_plan(node: Node, query: Grid, options: Options) -> Plan:
+def make_plan(node: Node, query: QueryTimes, options: Options) -> Plan:
     """The plan of *node* over *query*.
 
     Raises InvalidQuery, and ExecutionError for what the engine does not evaluate.
     """
-    return _Planner(query, options).plan(node, query)
+    return _Planner(query, options).plan(node, query.grid)
 
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
-    query: Grid
+    query: QueryTimes
     options: Options
 
     def plan(self, node: Node, grid: Grid) -> Plan:
@@ -250,6 +251,10 @@ class _Planner:
         )
 
     def _call(self, node: ast.Call, grid: Grid) -> Plan:
+        if node.name == "info":
+            base = self.plan(_bare(node.args[0]), grid)
+            infos = _timed(self.plan(info_selector(node), grid))
+            return InstantCall(grid=grid, span=node.span, call=node, arguments=(base, infos))
         arguments = tuple(self.plan(_bare(argument), grid) for argument in node.args)
         if node.name == "timestamp":
             arguments = (_timed(arguments[0]),)

@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from promql.env import Env, Options
+from promql.env import Env, Options, QueryTimes
 from promql.matrix import Matrix, ScalarRow, Value, Values
 from promql.notes import ExecutionError, Notes
 from promql.plan import Plan, Step
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
-from series.grid import Grid
 from series.labels import METADATA_LABELS
 from series.matcher import Matcher
 from series.ports import Context, Hints, Selection, Source, TooManySamples
@@ -59,8 +58,7 @@ class Run:
     options: Options
     notes: Notes
     context: Context
-    query: Grid
-    is_range: bool
+    query: QueryTimes
     slab_rows: int | None = None
     held: int = 0
     _selections: dict[tuple[tuple[Matcher, ...], int, int], Selection] = field(default_factory=dict)
@@ -72,7 +70,6 @@ class Run:
             self.context,
             plan.grid,
             self.query,
-            self.is_range,
             plan.span,
         )
 

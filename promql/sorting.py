@@ -38,7 +38,7 @@ def sort_by_label_desc(args: list[Value], call: ast.Call, env: Env) -> Value:
 
 def _ineffective(env: Env) -> bool:
     """Whether the answer has an order of its own; warns if so."""
-    if env.is_range or env.grid.count != 1:
+    if env.query.is_range or env.grid.count != 1:
         env.warn("sort is ineffective for range queries since results are always ordered by labels")
         return True
     return False

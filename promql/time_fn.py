@@ -35,18 +35,18 @@ def start(args: list[Value], call: ast.Call, env: Env) -> Value:
 
 
 def end(args: list[Value], call: ast.Call, env: Env) -> Value:
-    """``end()``: the last step of the query, in seconds."""
+    """``end()``: when the query ends, in seconds; not always one of its steps."""
     return _constant(env.query.end_ms, env)
 
 
 def range_(args: list[Value], call: ast.Call, env: Env) -> Value:
     """``range()``: the seconds from ``start()`` to ``end()``; 0 for an instant query."""
-    return _constant(env.query.end_ms - env.query.start_ms, env)
+    return _constant(env.query.range_ms, env)
 
 
 def step(args: list[Value], call: ast.Call, env: Env) -> Value:
     """``step()``: the seconds between two steps of the query; 0 for an instant query."""
-    return _constant(env.query.step_ms if env.is_range else 0, env)
+    return _constant(env.query.step_ms, env)
 
 
 def _constant(milliseconds: int, env: Env) -> ScalarRow:

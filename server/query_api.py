@@ -16,12 +16,12 @@ import numpy as np
 
 from promql.answer import Answer, Raw
 from promql.engine import Engine
+from promql.env import QueryTimes
 from promql.errors import ParseError
 from promql.matrix import Matrix, ScalarRow, Text
 from promql.notes import ExecutionError
 from promql.parser import parse
 from promql.printer import to_text
-from series.grid import Grid
 from series.ports import Context, QueryCanceled, QueryTimeout, StorageError, TooManySamples
 from server import result_json
 from server.call import Call
@@ -50,7 +50,7 @@ class Asked:
 
     query: str
     at_ms: int
-    grid: Grid | None
+    times: QueryTimes | None
     timeout_ms: float
     limit: int
     lookback_ms: int | None
@@ -83,8 +83,8 @@ async def query_range(call: Call) -> Response:
         )
     if int((end_ms - start_ms) // step_ms) > MAX_POINTS:
         raise api_error("bad_data", _TOO_MANY_POINTS)
-    grid = Grid.between(start_ms, end_ms, int(step_ms))
-    return await _run(call, _asked(call, params, start_ms, grid, limit), "range")
+    times = QueryTimes(start_ms, end_ms, int(step_ms))
+    return await _run(call, _asked(call, params, start_ms, times, limit), "range")
 
 
 async def format_query(call: Call) -> Response:
@@ -96,7 +96,7 @@ async def format_query(call: Call) -> Response:
         raise invalid("query", str(error)) from None
 
 
-def _asked(call: Call, params: Params, at_ms: int, grid: Grid | None, limit: int) -> Asked:
+def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, limit: int) -> Asked:
     timeout_ms = float(call.house.settings.query_timeout_ms)
     if params.get("timeout"):
         timeout_ms = min(timeout_ms, params.duration_ms("timeout"))
@@ -110,7 +110,7 @@ def _asked(call: Call, params: Params, at_ms: int, grid: Grid | None, limit: int
     stats = params.get("stats")
     warnings = () if stats in ("", "true", "all") else (_deprecated_stats(stats),)
     text = params.get("query")
-    return Asked(text, at_ms, grid, timeout_ms, limit, lookback_ms, stats != "", warnings)
+    return Asked(text, at_ms, times, timeout_ms, limit, lookback_ms, stats != "", warnings)
 
 
 def _deprecated_stats(value: str) -> str:
@@ -192,9 +192,9 @@ def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
     try:
         context.check()
         source = view(call.house.store, call.principal)
-        if asked.grid is None:
+        if asked.times is None:
             return engine.instant(source, asked.query, asked.at_ms, context)
-        return engine.range(source, asked.query, asked.grid, context)
+        return engine.range(source, asked.query, asked.times, context)
     except ParseError as error:
         raise invalid("query", str(error)) from None
     except ExecutionError as error:

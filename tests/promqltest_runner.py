@@ -21,7 +21,7 @@ from typing import Any
 from promql import ast
 from promql.answer import Answer
 from promql.engine import Engine
-from promql.env import Options
+from promql.env import Options, QueryTimes
 from promql.notes import ExecutionError
 from promql.parser import ParseError, parse
 from promql.printer import to_text
@@ -206,8 +206,8 @@ def _run_eval(engine: Engine, source: Source, command: Eval) -> str:
 
 def _ask(engine: Engine, source: Source, command: Eval) -> Answer:
     if command.is_range:
-        grid = Grid.between(command.start_ms, command.end_ms, command.step_ms)
-        return engine.range(source, command.expr, grid, Context())
+        times = QueryTimes(command.start_ms, command.end_ms, command.step_ms)
+        return engine.range(source, command.expr, times, Context())
     return engine.instant(source, command.expr, command.at_ms, Context())
 
 
@@ -221,9 +221,9 @@ def _check_inside_range_query(engine: Engine, source: Source, command: Eval) -> 
     fixed = command.is_range or command.raw_range or command.string is not None
     if fixed or _ASKS_FOR_THE_QUERY.search(command.expr):
         return
-    grid = Grid.between(command.at_ms - 60_000, command.at_ms + 60_000, 60_000)
+    times = QueryTimes(command.at_ms - 60_000, command.at_ms + 60_000, 60_000)
     try:
-        rows = list(answer_rows(engine.range(source, command.expr, grid, Context())))
+        rows = list(answer_rows(engine.range(source, command.expr, times, Context())))
         check_sorted(rows)
         here = [(labels, _only(points, command.at_ms)) for labels, points in rows]
         here = [(labels, points) for labels, points in here if points]

@@ -35,10 +35,8 @@ _MAX_EXPONENT = 15
 
 @helper
 def _store(out: Any, at: Any, number: Any, size: Any) -> None:
-    rest = np.uint64(number)
     for i in range(size):
-        out[at + i] = np.uint8(rest & np.uint64(255))
-        rest >>= np.uint64(8)
+        out[at + i] = np.uint8((np.uint64(number) >> np.uint64(8 * i)) & np.uint64(255))
 
 
 @helper
@@ -234,25 +232,26 @@ def encode_values(values: Any, starts: Any, counts: Any, out: Any, bounds: Any, 
             same = same and bits[start + i] == first
             if bits[start + i] == _STALE_BITS:
                 flag |= HAS_STALE
+        scheme, exponent, width, odd_count = CONSTANT, 0, 0, 0
+        base, low, factor = np.int64(first), np.int64(0), np.int64(1)
         if same:
             flag |= IS_CONSTANT
-            _write_head(out, head, CONSTANT, 0, 0, count, 0, first, 0, 1)
         else:
             exponent, odd_count = _scale(values, start, count, whole, odd)
             if exponent < 0:
+                scheme, exponent, width = RAW, 0, 8
                 for i in range(count):
                     residuals[done + i] = bits[start + i]
-                _write_head(out, head, RAW, 0, 8, count, 0, 0, 0, 1)
             else:
                 plain, delta = _spread(whole, count)
                 scheme = PLAIN if plain < delta else DELTA
                 factor = _common_factor(whole, count)
                 base, low, width = _residuals(whole, count, scheme, factor, residuals, done)
-                _write_head(out, head, scheme, exponent, width, count, odd_count, base, low, factor)
-                for k in range(odd_count):
-                    _store(out, at, odd[k], 2)
-                    _store(out, at + 2, bits[start + odd[k]], 8)
-                    at += _ODD
+        _write_head(out, head, scheme, exponent, width, count, odd_count, base, low, factor)
+        for k in range(odd_count):
+            _store(out, at, odd[k], 2)
+            _store(out, at + 2, bits[start + odd[k]], 8)
+            at += _ODD
         flags[s] = flag
         done += count
     return int(_write_planes(out, at, residuals, counts, bounds))

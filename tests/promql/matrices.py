@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from promql import ast
-from promql.env import Env, Options
+from promql.env import Env, Options, QueryTimes
 from promql.matrix import Matrix, ScalarRow, Value
 from promql.notes import Notes
 from series.frame import LabelFrame
@@ -43,8 +43,9 @@ class Bench:
     def __post_init__(self) -> None:
         self.notes = Notes(self.query)
         grid = Grid(0, 1000, self.steps)
+        times = QueryTimes(0, grid.end_ms, 1000) if self.is_range else QueryTimes.instant(0)
         options = Options(delayed_name_removal=self.delayed)
-        self.env = Env(options, self.notes, Context(), grid, grid, self.is_range, ast.NOWHERE)
+        self.env = Env(options, self.notes, Context(), grid, times, ast.NOWHERE)
 
     @property
     def warnings(self) -> list[str]:

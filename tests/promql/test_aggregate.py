@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promql import ast
 from promql.aggregate import FOLDS, Fold, count_values, group_labels, plain_number, quantile
-from promql.env import Env, Options
+from promql.env import Env, Options, QueryTimes
 from promql.matrix import Matrix
 from promql.notes import ExecutionError, Notes
 from promql.selecting import select_rows
@@ -61,7 +61,7 @@ def points_of(matrix: Matrix) -> Points:
 
 def env(query: str = "q", steps: int = STEPS) -> Env:
     grid = Grid(0, 1, steps)
-    return Env(Options(), Notes(query), Context(), grid, grid, True, ast.NOWHERE)
+    return Env(Options(), Notes(query), Context(), grid, QueryTimes(0, grid.end_ms, 1), ast.NOWHERE)
 
 
 def node(op: str, *grouping: str, without: bool = False) -> ast.Aggregate:

@@ -5,11 +5,11 @@ from hypothesis import given, settings
 
 from promql.ast import Duration, MatrixSelector, VectorSelector
 from promql.duration_values import InvalidQuery, duration_ms
+from promql.env import QueryTimes
 from promql.parser import parse
-from series.grid import Grid
 from tests.strategies import duration_expressions
 
-EVERY_FIVE_SECONDS = Grid(50_000, 5_000, 3)
+EVERY_FIVE_SECONDS = QueryTimes(50_000, 60_000, 5_000)
 
 
 def in_brackets(text: str) -> Duration:

@@ -8,7 +8,7 @@ import pytest
 from promql.answer import Answer, Raw
 from promql.ast import ValueType
 from promql.engine import Engine
-from promql.env import Options
+from promql.env import Options, QueryTimes
 from promql.errors import ParseError
 from promql.matrix import Matrix, ScalarRow, Text
 from promql.notes import ExecutionError
@@ -18,7 +18,7 @@ from series.labels import Labels
 from series.ports import Context, QueryCanceled, QueryTimeout, TooManySamples
 from tests.memory_source import MemorySource, Samples
 
-GRID = Grid.between(600_000, 1_200_000, 60_000)
+TIMES = QueryTimes(600_000, 1_200_000, 60_000)
 
 
 def metric(name: str, **labels: str) -> Labels:
@@ -44,8 +44,8 @@ def instant(query: str, at_ms: int = 900_000, options: Options | None = None) ->
     return Engine(options or Options()).instant(SOURCE, query, at_ms, Context())
 
 
-def ranged(query: str, grid: Grid = GRID, options: Options | None = None) -> Answer:
-    return Engine(options or Options()).range(SOURCE, query, grid, Context())
+def ranged(query: str, times: QueryTimes = TIMES, options: Options | None = None) -> Answer:
+    return Engine(options or Options()).range(SOURCE, query, times, Context())
 
 
 def matrix(answer: Answer) -> Matrix:
@@ -108,7 +108,7 @@ def test_range_queries_refuse_other_types(query: str, kind: str) -> None:
 
 def test_lookback_and_stale_markers_end_a_series() -> None:
     """A sample is seen for five minutes, or until a stale marker."""
-    present = matrix(ranged("stale", Grid.between(580_000, 1_320_000, 20_000))).present[0]
+    present = matrix(ranged("stale", QueryTimes(580_000, 1_320_000, 20_000))).present[0]
     times = np.arange(580_000, 1_320_001, 20_000)[present]
     assert times[0] == 600_000 and times[-1] == 1_280_000
     assert not ((times >= 800_000) & (times < 1_000_000)).any()
@@ -121,7 +121,7 @@ def test_pinned_parts_repeat_on_every_step() -> None:
     stamps = matrix(ranged("timestamp(gauge @ 1000)"))
     assert (stamps.values == 900.0).all() and stamps.present.all()
     ahead = matrix(ranged("predict_linear(x_total{i='0',job='a'}[5m] @ 900, 0)"))
-    np.testing.assert_allclose(ahead.values[0], GRID.times_ms() / 15_000)
+    np.testing.assert_allclose(ahead.values[0], TIMES.grid.times_ms() / 15_000)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_answers_do_not_depend_on_slabs(query: str, delayed: bool) -> None:
     answers = [
         matrix(
             Engine(Options(delayed_name_removal=delayed), slab_rows=rows).range(
-                SOURCE, query, GRID, Context()
+                SOURCE, query, TIMES, Context()
             )
         )
         for rows in (4096, 7, 1)
@@ -173,7 +173,7 @@ def test_series_that_lose_only_their_names_collide(query: str) -> None:
     with pytest.raises(
         ExecutionError, match="vector cannot contain metrics with the same labelset"
     ):
-        Engine().range(source, text, GRID, Context())
+        Engine().range(source, text, TIMES, Context())
 
 
 def test_series_with_equal_labels_and_no_common_step_merge() -> None:
@@ -181,11 +181,11 @@ def test_series_with_equal_labels_and_no_common_step_merge() -> None:
     source = MemorySource(
         {metric("a_total"): [(600_000, 1.0)], metric("b_total"): [(1_200_000, 2.0)]}
     )
-    merged = Engine().range(source, 'abs({__name__=~".+_total"})', GRID, Context())
+    merged = Engine().range(source, 'abs({__name__=~".+_total"})', TIMES, Context())
     assert matrix(merged).series_count == 1
     assert matrix(merged).present.sum() == 6
     with pytest.raises(ExecutionError, match="same labelset"):
-        Engine().range(source, 'count_over_time({__name__=~".+_total"}[1m])', GRID, Context())
+        Engine().range(source, 'count_over_time({__name__=~".+_total"}[1m])', TIMES, Context())
 
 
 def test_names_go_away_late_if_asked() -> None:
@@ -221,11 +221,11 @@ def test_bad_quantiles_over_time_earn_a_warning_at_the_parameter() -> None:
 
 def test_points_in_memory_are_limited() -> None:
     """The budget counts the points of the vectors that are held."""
-    Engine().range(SOURCE, "x_total", GRID, Context(max_samples=18 * 11))
+    Engine().range(SOURCE, "x_total", TIMES, Context(max_samples=18 * 11))
     with pytest.raises(TooManySamples):
-        Engine().range(SOURCE, "x_total", GRID, Context(max_samples=18 * 11 - 1))
+        Engine().range(SOURCE, "x_total", TIMES, Context(max_samples=18 * 11 - 1))
     with pytest.raises(TooManySamples):
-        Engine().range(SOURCE, "sum(x_total)", GRID, Context(max_samples=18 * 11 - 1))
+        Engine().range(SOURCE, "sum(x_total)", TIMES, Context(max_samples=18 * 11 - 1))
     with pytest.raises(TooManySamples):
         Engine().instant(SOURCE, "x_total[5m]", 900_000, Context(max_samples=18 * 20 - 1))
 
@@ -262,11 +262,11 @@ def test_giant_subqueries_are_refused_before_they_start() -> None:
 def test_queries_stop_when_they_must() -> None:
     """A deadline and a cancel are seen before the next slab."""
     with pytest.raises(QueryTimeout):
-        Engine().range(SOURCE, "x_total", GRID, Context(deadline=time.monotonic() - 1))
+        Engine().range(SOURCE, "x_total", TIMES, Context(deadline=time.monotonic() - 1))
     cancelled = Context()
     cancelled.cancelled.set()
     with pytest.raises(QueryCanceled):
-        Engine().range(SOURCE, "x_total", GRID, cancelled)
+        Engine().range(SOURCE, "x_total", TIMES, cancelled)
 
 
 def test_empty_results_are_no_errors() -> None:

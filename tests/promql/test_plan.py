@@ -3,7 +3,7 @@
 import pytest
 
 from promql.duration_values import InvalidQuery
-from promql.env import Options
+from promql.env import Options, QueryTimes
 from promql.explain import explain
 from promql.parser import parse
 from promql.plan import (
@@ -21,10 +21,11 @@ from promql.plan import (
 )
 from series.grid import Grid
 
-QUERY = Grid.between(600_000, 1_200_000, 60_000)
+TIMES = QueryTimes(600_000, 1_200_000, 60_000)
+QUERY = TIMES.grid
 
 
-def planned(text: str, query: Grid = QUERY) -> Plan:
+def planned(text: str, query: QueryTimes = TIMES) -> Plan:
     return make_plan(parse(text), query, Options())
 
 
@@ -60,7 +61,7 @@ def test_the_largest_pinned_part_is_repeated() -> None:
 
 def test_nothing_is_repeated_in_an_instant_query() -> None:
     """One step needs no repetition."""
-    assert isinstance(planned("sum(x @ 30)", Grid.instant(0)), Aggregation)
+    assert isinstance(planned("sum(x @ 30)", QueryTimes.instant(0)), Aggregation)
 
 
 def test_functions_of_time_are_evaluated_at_every_step() -> None:
@@ -75,17 +76,17 @@ def test_functions_of_time_are_evaluated_at_every_step() -> None:
 
 def test_subqueries_step_on_multiples_of_their_step() -> None:
     """Instants are absolute, the first lies after the left edge, the last at or before the end."""
-    plan = planned("max_over_time(x[10m:90s])", Grid.instant(1_000_000))
+    plan = planned("max_over_time(x[10m:90s])", QueryTimes.instant(1_000_000))
     assert isinstance(plan, RangeCall) and isinstance(plan.source, SubqueryRange)
     assert plan.source.inner.grid == Grid.between(450_000, 990_000, 90_000)
-    plan = planned("max_over_time(x[2m:1m])", Grid.instant(60_000))
+    plan = planned("max_over_time(x[2m:1m])", QueryTimes.instant(60_000))
     assert isinstance(plan, RangeCall) and isinstance(plan.source, SubqueryRange)
     assert plan.source.inner.grid == Grid.between(0, 60_000, 60_000)
 
 
 def test_subqueries_without_a_step_take_the_default() -> None:
     """The default interval is the engine's option."""
-    plan = planned("max_over_time(x[5m:] @ 600)", Grid.instant(0))
+    plan = planned("max_over_time(x[5m:] @ 600)", QueryTimes.instant(0))
     assert isinstance(plan, RangeCall) and isinstance(plan.source, SubqueryRange)
     assert plan.source.inner.grid == Grid.between(360_000, 600_000, 60_000)
 
@@ -116,9 +117,9 @@ def test_duration_expressions_know_the_query(text: str, range_ms: int) -> None:
 def test_durations_without_a_value_are_refused() -> None:
     """step() is 0 in an instant query, which is no range and no divisor."""
     with pytest.raises(InvalidQuery, match=r"^\d+:\d+: duration must be greater than 0$"):
-        planned("x[step()]", Grid.instant(0))
+        planned("x[step()]", QueryTimes.instant(0))
     with pytest.raises(InvalidQuery, match=r"^\d+:\d+: division by zero$"):
-        planned("x[1m / step()]", Grid.instant(0))
+        planned("x[1m / step()]", QueryTimes.instant(0))
 
 
 def test_explain_shows_where_instants_change() -> None:

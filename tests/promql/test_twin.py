@@ -10,10 +10,9 @@ from hypothesis import HealthCheck, event, given, note, settings
 from hypothesis import strategies as st
 
 from promql.engine import Engine
-from promql.env import Options
+from promql.env import Options, QueryTimes
 from promql.notes import ExecutionError
 from promql.parser import parse
-from series.grid import Grid
 from series.labels import Labels
 from series.ports import Context
 from tests.data_strategies import Database, Span, databases, queries, spans
@@ -85,7 +84,10 @@ def _check(data: Database, span: Span, query: str, delayed: bool, slab_rows: int
         wanted = twin.answer(parse(query))
     except TwinError as error:
         event("fails")
-        with pytest.raises(ExecutionError, match=re.escape(str(error))):
+        # The engine goes node by node, the twin step by step: of several errors at several steps
+        # each may meet another one first.
+        one_step = not span.is_range and ":" not in query
+        with pytest.raises(ExecutionError, match=re.escape(str(error)) if one_step else None):
             _ask(engine, source, query, span)
         return
     event("answers" if wanted else "answers nothing")
@@ -128,5 +130,5 @@ def _ask(engine: Engine, source: MemorySource, query: str, span: Span) -> Answer
     context = Context()
     if not span.is_range:
         return dict(answer_rows(engine.instant(source, query, span.start_ms, context)))
-    grid = Grid.between(span.start_ms, span.end_ms, span.step_ms)
-    return dict(answer_rows(engine.range(source, query, grid, context)))
+    times = QueryTimes(span.start_ms, span.end_ms, span.step_ms)
+    return dict(answer_rows(engine.range(source, query, times, context)))
