@@ -23,12 +23,14 @@ check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# Everything that needs no server process.
+# Everything that needs no server process, on both cores; the kernels are compiled before.
 quick: setup
-	$(VENV)/bin/python -m pytest -m 'not server and not long' --durations=20
+	@$(VENV)/bin/o11y warmup
+	$(VENV)/bin/python -m pytest -n 2 -m 'not server and not long' --durations=20
 
-test: setup
-	$(VENV)/bin/python -m pytest -m 'not long' --durations=20
+# The tests with servers run one after the other: they measure and kill.
+test: quick
+	$(VENV)/bin/python -m pytest -m 'server and not long' --durations=20
 
 test-long: setup
 	$(VENV)/bin/python -m pytest --durations=20

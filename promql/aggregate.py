@@ -4,9 +4,10 @@ sum, avg, min, max, count, group, stddev and stdvar fold rows as they come (``Fo
 count_values need all rows at once, as do topk, bottomk, limitk and limit_ratio of ``selecting``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from promql.env import Env
 from promql.go_text import format_g
 from promql.matrix import Mask, Matrix, Values
 from promql.notes import ExecutionError
+from promql.slices import CELLS_PER_SAMPLE, row_slices, step_slices
 from promql.strings import is_utf8, quote
 from series.frame import LabelFrame
 from series.labels import METRIC_NAME
 
 Ids = NDArray[np.int64]
+Integer = TypeVar("Integer", np.int64, np.uint64)
 
 FOLDS = frozenset(("sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"))
 
@@ -76,8 +79,8 @@ class Fold:
     def result(self, frame: LabelFrame) -> Matrix:
         """One row a group, labelled by *frame*; groups without any point are left out."""
         present = self.counts > 0
-        matrix = Matrix(frame, self._values(), present, self.marks if self.marks.any() else None)
-        return matrix.take(matrix.with_points)
+        marks = self.marks if self.marks.any() else None
+        return Matrix(frame, self._values(), present, marks).alive()
 
     def _values(self) -> Values:
         with np.errstate(all="ignore"):
@@ -130,7 +133,14 @@ def quantile(node: Aggregate, matrix: Matrix, q: Values, env: Env) -> Matrix:
     grouped = Grouped.of(matrix.frame, node)
     out = np.zeros((grouped.count, matrix.step_count))
     found = np.zeros(out.shape, dtype=np.bool_)
-    kernels.quantiles(matrix.values, matrix.present, grouped.order, grouped.starts, q, out, found)
+    # Sorting takes some times longer than most work on a point.
+    for steps in step_slices(4 * matrix.series_count, matrix.step_count, env.context):
+        part = np.ascontiguousarray(out[:, steps]), np.ascontiguousarray(found[:, steps])
+        points = matrix.at_steps(steps)
+        kernels.quantiles(
+            points.values, points.present, grouped.order, grouped.starts, q[steps], *part
+        )
+        out[:, steps], found[:, steps] = part
     marks = None
     if matrix.drop_name is not None:
         marks = np.zeros(grouped.count, dtype=np.bool_)
@@ -151,27 +161,81 @@ def note_bad_quantiles(q: Values, env: Env) -> None:
         env.warn(f"quantile value should be between 0 and 1, got {format_g(value)}")
 
 
-def count_values(node: Aggregate, matrix: Matrix, label: str) -> Matrix:
+def count_values(node: Aggregate, matrix: Matrix, label: str, env: Env) -> Matrix:
     """How often each value occurs in each group, the value as the text of *label*."""
     if not label or not is_utf8(label):
         raise ExecutionError(f"invalid label name {quote(label)}")
-    rows, steps = np.nonzero(matrix.present)
-    bits, codes = np.unique(matrix.values[rows, steps].view(np.uint64), return_inverse=True)
-    texts = [plain_number(value) for value in bits.view(np.float64).tolist()]
-    # Values that print alike, the many NaNs, are one value.
-    numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-    codes = np.array([numbers[text] for text in texts], dtype=np.int64)[codes]
+    bits = _distinct_values(matrix, env)
+    codes, texts = _texts(bits.view(np.float64), env)
     base = group_labels(matrix.frame.drop((label,)), node)
     if node.without and label in node.grouping:
-        codes, numbers = np.zeros_like(codes), {"": 0}
-    ids, _ = base.group_ids()
-    pairs = ids[rows] * len(numbers) + codes
-    distinct, first, found = np.unique(pairs, return_index=True, return_inverse=True)
-    counts = np.zeros((len(distinct), matrix.step_count))
-    np.add.at(counts, (found, steps), 1.0)
-    names = list(numbers)
-    frame = base.take(rows[first]).set_texts(label, [names[code] for code in codes[first].tolist()])
+        codes, texts = np.zeros_like(codes), [""]
+    ids, first = base.group_ids()
+    bases = ids * len(texts)
+    pairs = np.zeros(0, dtype=np.int64)
+    for _, found in _pairs(matrix, bits, codes, bases, env):
+        pairs = _union(pairs, found)
+        _hold_rows(len(pairs), matrix.step_count, env)
+    counts = np.zeros((len(pairs), matrix.step_count))
+    for steps, found in _pairs(matrix, bits, codes, bases, env):
+        order = np.argsort(found)
+        np.add.at(counts, (np.searchsorted(pairs, found[order]), steps[order]), 1.0)
+    groups, values = np.divmod(pairs, max(len(texts), 1))
+    frame = base.take(first[groups]).set_coded(label, values, texts)
     return Matrix(frame, counts, counts > 0)
+
+
+def _texts(values: Values, env: Env) -> tuple[Ids, list[str]]:
+    """The texts of distinct *values*, and which one each has; the many NaNs share theirs."""
+    nan = np.isnan(values)
+    new = ~nan
+    new[np.flatnonzero(nan)[:1]] = True
+    codes = np.cumsum(new) - 1
+    codes[nan] = codes[nan][:1]
+    return codes, [plain_number(value) for value in _watched(values[new].tolist(), env)]
+
+
+def _distinct_values(matrix: Matrix, env: Env) -> NDArray[np.uint64]:
+    """The bits of all values of *matrix*, rising."""
+    bits = np.zeros(0, dtype=np.uint64)
+    for rows in row_slices(matrix.series_count, matrix.step_count, env.context):
+        some = matrix.values[rows][matrix.present[rows]]
+        bits = _union(bits, some.view(np.uint64))
+        _hold_rows(len(bits), matrix.step_count, env)
+    return bits
+
+
+def _union(known: NDArray[Integer], found: NDArray[Integer]) -> NDArray[Integer]:
+    """The distinct numbers of both, rising; faster than numpy's, which hashes them."""
+    both: NDArray[Integer] = np.sort(np.concatenate((known, found)))
+    first = np.ones(len(both), dtype=np.bool_)
+    np.not_equal(both[1:], both[:-1], out=first[1:])
+    return both[first]
+
+
+def _hold_rows(rows: int, steps: int, env: Env) -> None:
+    """Raises TooManySamples where an answer of so many *rows* could exhaust the memory."""
+    env.context.hold(rows * steps // CELLS_PER_SAMPLE)
+
+
+def _pairs(
+    matrix: Matrix, bits: NDArray[np.uint64], codes: Ids, bases: Ids, env: Env
+) -> Iterator[tuple[Ids, Ids]]:
+    """The step of every point, and one number for its group and its value, part by part."""
+    for rows in row_slices(matrix.series_count, matrix.step_count, env.context):
+        found, steps = np.nonzero(matrix.present[rows])
+        values = matrix.values[rows][found, steps].view(np.uint64)
+        order = np.argsort(values)  # a search is fastest in order
+        at = np.searchsorted(bits, values[order])
+        yield steps[order], bases[rows][found[order]] + codes[at]
+
+
+def _watched(values: list[float], env: Env) -> Iterator[float]:
+    """*values*, with a look at the context now and then."""
+    for at, value in enumerate(values):
+        if at % 4096 == 0:
+            env.context.check()
+        yield value
 
 
 def plain_number(value: float) -> str:

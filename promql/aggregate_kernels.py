@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from promql.kernel_helpers import kahan
 from series.jit import helper, kernel
 
 F8 = NDArray[np.float64]
@@ -19,17 +20,6 @@ B1 = NDArray[np.bool_]
 _POINTS = "f8[:, ::1], b1[:, ::1], i8[::1]"
 
 
-@helper
-def _kahan(increment: float, total: float, c: float) -> tuple[float, float]:
-    """One step of a Kahan-Neumaier sum: the new total and compensation."""
-    t = total + increment
-    if math.isinf(t):
-        return t, 0.0
-    if abs(total) >= abs(increment):
-        return t, c + ((total - t) + increment)
-    return t, c + ((increment - t) + total)
-
-
 @kernel(f"void({_POINTS}, f8[:, ::1], f8[:, ::1], f8[:, ::1])")
 def fold_sum(values: F8, present: B1, ids: I8, totals: F8, cs: F8, counts: F8) -> None:
     """Kahan sums; the state starts as zeros."""
@@ -37,7 +27,7 @@ def fold_sum(values: F8, present: B1, ids: I8, totals: F8, cs: F8, counts: F8) -
         g = ids[r]
         for k in range(values.shape[1]):
             if present[r, k]:
-                totals[g, k], cs[g, k] = _kahan(values[r, k], totals[g, k], cs[g, k])
+                totals[g, k], cs[g, k] = kahan(values[r, k], totals[g, k], cs[g, k])
                 counts[g, k] += 1.0
 
 
@@ -55,7 +45,7 @@ def fold_mean(
             counts[g, k] += 1.0
             count = counts[g, k]
             if not incremental[g, k]:
-                total, c = _kahan(value, totals[g, k], cs[g, k])
+                total, c = kahan(value, totals[g, k], cs[g, k])
                 if count == 1.0 or not math.isinf(total):
                     totals[g, k], cs[g, k] = total, c
                     continue
@@ -63,7 +53,7 @@ def fold_mean(
                 totals[g, k] /= count - 1.0
                 cs[g, k] /= count - 1.0
             q = (count - 1.0) / count
-            totals[g, k], cs[g, k] = _kahan(value / count, q * totals[g, k], q * cs[g, k])
+            totals[g, k], cs[g, k] = kahan(value / count, q * totals[g, k], q * cs[g, k])
 
 
 @kernel(f"void({_POINTS}, b1, f8[:, ::1], f8[:, ::1])")

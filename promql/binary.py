@@ -10,6 +10,7 @@ from promql.matching import Pairs, match_pairs
 from promql.matrix import Mask, Matrix, ScalarRow, Text, Value, Values
 from promql.notes import ExecutionError
 from promql.setops import set_operation
+from promql.slices import row_slices
 from series.labels import quote
 
 SET_OPERATORS = frozenset(("and", "or", "unless"))
@@ -61,7 +62,7 @@ def _vectors(node: ast.Binary, left: Matrix, right: Matrix, env: Env) -> Matrix:
         return set_operation(node.op, left, right, matching)
     delayed = env.options.delayed_name_removal
     drop = node.op in ARITHMETIC or (node.return_bool and not delayed)
-    pairs = match_pairs(left, right, matching, drop_names=drop)
+    pairs = match_pairs(left, right, matching, env.context, drop_names=drop)
     values, present = _combine(node, pairs, env)
     marks = np.full(pairs.frame.size, True) if node.return_bool and delayed else None
     return merge_equal_labels(Matrix(pairs.frame, values, present, marks))
@@ -69,11 +70,12 @@ def _vectors(node: ast.Binary, left: Matrix, right: Matrix, env: Env) -> Matrix:
 
 def _combine(node: ast.Binary, pairs: Pairs, env: Env) -> tuple[Values, Mask]:
     """The values and points of a vector operation; a kept comparison has its left value."""
+    sides = pairs.left, pairs.right
     if node.op in ARITHMETIC:
-        return ARITHMETIC[node.op](pairs.left, pairs.right), pairs.present
+        return _arithmetic(node.op, *sides, env), pairs.present
     if node.op in TRIM_OPERATORS:
         return pairs.left, _nothing_to_trim(node.op, pairs.present, env)
-    held = COMPARISONS[node.op](pairs.left, pairs.right)
+    held = _comparison(node.op, *sides, env)
     if node.return_bool:
         return held.astype(np.float64), pairs.present
     return pairs.left, pairs.present & held
@@ -86,15 +88,34 @@ def _vector_and_scalar(
     row = np.broadcast_to(scalar, vector.values.shape)
     left, right = (row, vector.values) if swapped else (vector.values, row)
     if node.op in ARITHMETIC:
-        values = ARITHMETIC[node.op](left, right)
+        values = _arithmetic(node.op, left, right, env)
         return drop_names(Matrix(vector.frame, values, vector.present), env)
     if node.op in TRIM_OPERATORS:
         present = _nothing_to_trim(node.op, vector.present, env)
         return Matrix(vector.frame, vector.values, present, vector.drop_name)
-    held = COMPARISONS[node.op](left, right)
+    held = _comparison(node.op, left, right, env)
     if node.return_bool:
         return drop_names(Matrix(vector.frame, held.astype(np.float64), vector.present), env)
     return Matrix(vector.frame, vector.values, vector.present & held, vector.drop_name)
+
+
+def _arithmetic(op: str, left: Values, right: Values, env: Env) -> Values:
+    out = np.empty(left.shape)
+    for rows in row_slices(*_shape(left), env.context):
+        out[rows] = ARITHMETIC[op](left[rows], right[rows])
+    return out
+
+
+def _comparison(op: str, left: Values, right: Values, env: Env) -> Mask:
+    out = np.empty(left.shape, dtype=np.bool_)
+    for rows in row_slices(*_shape(left), env.context):
+        out[rows] = COMPARISONS[op](left[rows], right[rows])
+    return out
+
+
+def _shape(values: Values) -> tuple[int, int]:
+    rows, steps = values.shape
+    return rows, steps
 
 
 def _nothing_to_trim(op: str, present: Mask, env: Env) -> Mask:

@@ -22,7 +22,7 @@ from series.frame import LabelFrame
 from series.labels import METRIC_NAME, quote
 
 BUCKET_LABEL = "le"
-_CELLS_PER_CALL = 2_000_000
+_CELLS_PER_CALL = 400_000
 """Samples that one kernel call works on, so that a query can be cancelled in between."""
 
 

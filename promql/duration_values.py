@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from promql.ast import (
     Duration,
     DurationBinary,
@@ -14,6 +16,7 @@ from promql.ast import (
 )
 from promql.env import QueryTimes
 from promql.errors import ParseError
+from promql.floats import ARITHMETIC, go_max, go_min
 
 
 class InvalidQuery(ParseError):
@@ -67,39 +70,14 @@ def _step_or_range_ms(name: str, query: QueryTimes) -> int:
     return query.step_ms if name == "step" else query.range_ms
 
 
+_OPERATIONS = {**ARITHMETIC, "min_of": go_min, "max_of": go_max}
+
+
 def _binary(duration: DurationBinary, left: float, right: float) -> float:
-    match duration.op:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            if right == 0:
-                raise _bad("division by zero", duration.span)
-            return left / right
-        case "%":
-            if right == 0:
-                raise _bad("modulo by zero", duration.span)
-            return math.fmod(left, right)
-        case "min_of":
-            return min(left, right)
-        case "max_of":
-            return max(left, right)
-        case _:
-            return _power(left, right)
-
-
-def _power(left: float, right: float) -> float:
-    """Go's math.Pow, which has a value where Python raises."""
-    try:
-        power = left**right
-    except OverflowError:
-        return math.inf
-    except ZeroDivisionError:
-        return math.inf
-    return math.nan if isinstance(power, complex) else float(power)
+    if duration.op in ("/", "%") and right == 0:
+        raise _bad("division by zero" if duration.op == "/" else "modulo by zero", duration.span)
+    with np.errstate(all="ignore"):
+        return float(_OPERATIONS[duration.op](np.array(left), np.array(right)))
 
 
 def _bad(reason: str, span: Span) -> InvalidQuery:

@@ -85,9 +85,9 @@ def _edge_to_edge(smoothed: bool, is_counter: bool, is_rate: bool) -> Function:
 
 def _rates(smoothed: bool) -> dict[str, Rollup]:
     return {
-        "rate": Rollup(_edge_to_edge(smoothed, is_counter=True, is_rate=True)),
-        "increase": Rollup(_edge_to_edge(smoothed, is_counter=True, is_rate=False)),
-        "delta": Rollup(_edge_to_edge(smoothed, is_counter=False, is_rate=False)),
+        "rate": Rollup(_edge_to_edge(smoothed, is_counter=True, is_rate=True), visit_ns=5),
+        "increase": Rollup(_edge_to_edge(smoothed, is_counter=True, is_rate=False), visit_ns=5),
+        "delta": Rollup(_edge_to_edge(smoothed, is_counter=False, is_rate=False), visit_ns=5),
     }
 
 

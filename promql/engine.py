@@ -15,7 +15,7 @@ from promql.operators import OPERATORS, STREAMS, range_batches
 from promql.parser import parse
 from promql.plan import Plan, SelectRange, String, SubqueryRange, make_plan
 from promql.rollup import Windows
-from promql.run import Run, alive
+from promql.run import Run
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
@@ -60,7 +60,7 @@ class Engine:
         run, plan = self._prepared(source, query, times, context)
         _refuse_type(plan)
         matrix = _finished(_as_matrix(run.value(plan)))
-        return _answer(run, ValueType.MATRIX, matrix.take(matrix.frame.sort_order()))
+        return _answer(run, ValueType.MATRIX, _sorted(matrix))
 
     def _prepared(
         self, source: Source, query: str, times: QueryTimes, context: Context
@@ -104,9 +104,14 @@ def _as_matrix(value: Value) -> Matrix:
     )
 
 
+def _sorted(matrix: Matrix) -> Matrix:
+    order = matrix.frame.sort_order()
+    return matrix if (order[1:] > order[:-1]).all() else matrix.take(order)
+
+
 def _finished(matrix: Matrix) -> Matrix:
     """*matrix* without the names that were marked, without empty rows, labels all distinct."""
-    matrix = alive(matrix)
+    matrix = matrix.alive()
     if matrix.drop_name is not None and matrix.drop_name.any():
         frame = matrix.frame.drop_where(METADATA_LABELS, matrix.drop_name)
         matrix = Matrix(frame, matrix.values, matrix.present)
@@ -117,11 +122,11 @@ def _raw(run: Run, plan: SelectRange | SubqueryRange) -> Raw:
     """The samples of a range vector at one instant; series without any are left out."""
     if isinstance(plan, SubqueryRange):
         matrix = _finished(run.vector(plan.inner))
-        slabs = [(matrix.frame, batch_of(matrix, plan.inner.grid))]
+        slabs = iter([(matrix.frame, batch_of(matrix, plan.inner.grid))])
     elif plan.edge is not Edge.PLAIN:
         raise ExecutionError(f"{plan.edge.value} modifier of a bare range is not supported yet")
     else:
-        slabs = list(range_batches(run, plan))
+        slabs = range_batches(run, plan)
     frames, parts = [], []
     ends_ms = plan.ends.times_ms()
     for frame, batch in slabs:

@@ -68,6 +68,16 @@ def log10(x: Floats) -> Floats:
     return log2(x) * _LOG10_OF_2
 
 
+def sinh(x: Floats) -> Floats:
+    """``math.Sinh``, infinite as soon as half of e**x would only just not be."""
+    return np.where(np.abs(x) > 21, np.copysign(np.exp(np.abs(x)) * 0.5, x), np.sinh(x))
+
+
+def cosh(x: Floats) -> Floats:
+    """``math.Cosh``, see ``sinh``."""
+    return np.where(np.abs(x) > 21, np.exp(np.abs(x)) * 0.5, np.cosh(x))
+
+
 def degrees(x: Floats) -> Floats:
     return x * 180 / np.pi
 

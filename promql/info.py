@@ -21,6 +21,7 @@ from promql.notes import ExecutionError
 from series.frame import LabelColumn, LabelFrame, shared_group_ids
 from series.labels import METRIC_NAME
 from series.matcher import Matcher, MatchType
+from series.ports import Context
 
 IDENTIFYING_LABELS = ("instance", "job")
 DEFAULT_METRIC = Matcher(MatchType.EQUAL, METRIC_NAME, "target_info")
@@ -47,7 +48,8 @@ def info(args: list[Value], call: ast.Call, env: Env) -> Value:
     assert isinstance(base, Matrix) and isinstance(infos, Matrix)
     names, data = _matchers(call)
     plain = _passed_through(base.frame, names)
-    enriched = _enriched(base.take(~plain), infos, {matcher.name for matcher in data})
+    wanted = {matcher.name for matcher in data}
+    enriched = _enriched(base.take(~plain), infos, wanted, env.context)
     keep = enriched.matched
     if all(matcher.matches("") for matcher in data):
         keep = np.ones_like(keep)
@@ -134,7 +136,7 @@ class _Enriched:
     matched: Mask
 
 
-def _enriched(base: Matrix, infos: Matrix, wanted: set[str]) -> _Enriched:
+def _enriched(base: Matrix, infos: Matrix, wanted: set[str], context: Context) -> _Enriched:
     """*base* with the *wanted* labels (all if empty) of every info metric in turn."""
     rows = _Enriched(
         base,
@@ -145,7 +147,7 @@ def _enriched(base: Matrix, infos: Matrix, wanted: set[str]) -> _Enriched:
     infos = infos.take(_known_targets(base.frame, infos.frame))
     ids, first = infos.frame.keep((METRIC_NAME,)).group_ids()
     for metric in range(len(first)):
-        rows = _with_metric(rows, _newest(infos.take(ids == metric)), wanted)
+        rows = _with_metric(rows, _newest(infos.take(ids == metric)), wanted, context)
     return rows
 
 
@@ -188,14 +190,16 @@ def _raise_tie(infos: Matrix, ids: Ids, newest: Mask, times_ms: Ids) -> None:
             )
 
 
-def _with_metric(rows: _Enriched, infos: Matrix, wanted: set[str]) -> _Enriched:
+def _with_metric(rows: _Enriched, infos: Matrix, wanted: set[str], context: Context) -> _Enriched:
     """*rows* with the labels of one info metric where one of its series is present."""
+    context.check()
     targets = [
         rows.base.frame.keep(IDENTIFYING_LABELS),
         infos.frame.keep(IDENTIFYING_LABELS),
     ]
     (ids, info_ids), count = shared_group_ids(targets)
     groups = Groups(info_ids, count)
+    context.hold(int(groups.sizes[ids].sum()) * infos.step_count)
     left, right = joined_rows(Groups(ids, count), groups)
     together = rows.base.present[left] & infos.present[right]
     met = together.any(axis=1)

@@ -23,6 +23,7 @@ from promql.matrix import Mask, Matrix, Values
 from promql.notes import ExecutionError
 from series.frame import LabelColumn, LabelFrame, shared_group_ids
 from series.labels import METADATA_LABELS, METRIC_NAME
+from series.ports import Context
 
 MANY_TO_ONE_IMPLICIT = (
     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
@@ -71,15 +72,21 @@ def signature(frame: LabelFrame, matching: Matching) -> LabelFrame:
     return frame.drop((METRIC_NAME, *matching.labels))
 
 
-def match_pairs(left: Matrix, right: Matrix, matching: Matching, *, drop_names: bool) -> Pairs:
+def match_pairs(
+    left: Matrix, right: Matrix, matching: Matching, context: Context, *, drop_names: bool
+) -> Pairs:
     """The pairs of *left* and *right*, result labels without name labels if *drop_names*.
 
-    Raises ExecutionError in Prometheus' words at the first step where the matching is ambiguous.
+    Raises ExecutionError in Prometheus' words at the first step where the matching is ambiguous,
+    TooManySamples where the pairs would exhaust the memory.
     """
     swapped = matching.cardinality is Cardinality.ONE_TO_MANY
     many, one = _sides(*((right, left) if swapped else (left, right)), matching)
     fault = _one_side_fault(many, one, matching, swapped)
     one = _condensed(one, matching)
+    if fault is not None and _pair_cells(many, one) > context.max_samples:
+        _raise_first(fault)
+    context.hold(_pair_cells(many, one))
     blocks = [_matched(many, one, matching, drop_names)]
     # The fills keep their sides under group_right too: fill_left goes to the many side.
     if matching.fill_right is not None:
@@ -185,6 +192,13 @@ def _condensed(one: _Side, matching: Matching) -> _Side:
         one.signature.take(first),
         Groups(one.groups.ids[first], one.groups.count),
     )
+
+
+def _pair_cells(many: _Side, one: _Side) -> int:
+    """The cells that the pairs take beyond those of the many side itself."""
+    if one.groups.unique:
+        return 0
+    return int(one.groups.sizes[many.groups.ids].sum()) * many.matrix.step_count
 
 
 def _matched(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:

@@ -7,8 +7,9 @@ Labels x Grid: a row a series, a column a step::
     {job="b"}  [ NaN   2.0   2.5 ]     absence is the mask; NaN is a value like any other
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from series.labels import METADATA_LABELS
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Number = TypeVar("Number", np.float64, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,19 @@ class Matrix:
         )
 
     @classmethod
-    def concat(cls, slabs: Sequence["Matrix"]) -> "Matrix":
-        """The rows of all *slabs* (at least one, all over the same Grid), in order."""
+    def concat(cls, slabs: Sequence["Matrix"], check: Callable[[], None] | None = None) -> "Matrix":
+        """The rows of all *slabs* (at least one, all over the same Grid), in order.
+
+        *check* is called again and again, and may raise.
+        """
         if len(slabs) == 1:
             return slabs[0]
         marked = any(slab.drop_name is not None for slab in slabs)
         timed = all(slab.times_ms is not None for slab in slabs)
         return cls(
             LabelFrame.concat([slab.frame for slab in slabs]),
-            np.concatenate([slab.values for slab in slabs]),
-            np.concatenate([slab.present for slab in slabs]),
+            _stacked([slab.values for slab in slabs], check),
+            _stacked([slab.present for slab in slabs], check),
             np.concatenate([slab.marks() for slab in slabs]) if marked else None,
             np.concatenate([s.times_ms for s in slabs if s.times_ms is not None])
             if timed
@@ -80,6 +85,11 @@ class Matrix:
         """bool[S]: the rows that have a point at some step."""
         return np.asarray(self.present.any(axis=1))
 
+    def alive(self) -> "Matrix":
+        """Without the rows that have no point."""
+        with_points = self.with_points
+        return self if with_points.all() else self.take(with_points)
+
     def marks(self) -> Mask:
         """bool[S]: ``drop_name``, or all False."""
         if self.drop_name is not None:
@@ -94,6 +104,15 @@ class Matrix:
             self.present[rows],
             None if self.drop_name is None else self.drop_name[rows],
             None if self.times_ms is None else self.times_ms[rows],
+        )
+
+    def at_steps(self, steps: slice) -> "Matrix":
+        """All rows at some of the steps, without the samples' times."""
+        return Matrix(
+            self.frame,
+            np.ascontiguousarray(self.values[:, steps]),
+            np.ascontiguousarray(self.present[:, steps]),
+            self.drop_name,
         )
 
     def without_names(self, *, delayed: bool) -> "Matrix":
@@ -111,6 +130,19 @@ class Matrix:
         assert self.values.flags.c_contiguous and self.present.flags.c_contiguous
         assert self.drop_name is None or self.drop_name.shape == shape[:1]
         assert self.times_ms is None or self.times_ms.shape == shape
+
+
+def _stacked(parts: Sequence[NDArray[Number]], check: Callable[[], None] | None) -> NDArray[Number]:
+    """The rows of all *parts*."""
+    if check is None:
+        return np.concatenate(parts)
+    out = np.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=parts[0].dtype)
+    at = 0
+    for part in parts:
+        check()
+        out[at : at + len(part)] = part
+        at += len(part)
+    return out
 
 
 @dataclass(frozen=True, slots=True)

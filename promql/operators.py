@@ -31,7 +31,7 @@ from promql.plan import (
 )
 from promql.rollup import ROLLUPS, Windows
 from promql.rollup_notes import note_rollup
-from promql.run import Operator, Rows, Run, Stream, alive, names_matter
+from promql.run import Operator, Rows, Run, Stream, names_matter
 from promql.selecting import SELECTING, select_rows
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
@@ -158,7 +158,7 @@ def _rolled(
     windows = edge_windows(windows, edge, run.options.lookback_ms)
     run.context.hold(run.held + windows.largest())
     with np.errstate(all="ignore"):
-        values, present = rollup.run(windows, *parameters)
+        values, present = rollup.over(windows, parameters, run.context)
     matrix = Matrix(frame, values, present, marks)
     note_rollup(plan, matrix, windows, parameters, run.env(plan))
     if rollup.keeps_name:
@@ -177,6 +177,8 @@ def _absent_over_time(run: Run, plan: RangeCall) -> Value:
 
 
 def _instant_call(run: Run, plan: InstantCall) -> Value:
+    if (rows := _instant_call_stream(run, plan)) is not None:
+        return run.gathered(rows, plan.grid.count)
     arguments = [run.value(argument) for argument in plan.arguments]
     return _called(run, plan, arguments)
 
@@ -201,6 +203,8 @@ def _instant_call_stream(run: Run, plan: InstantCall) -> Rows | None:
 
 
 def _negation(run: Run, plan: Negation) -> Value:
+    if (rows := _negation_stream(run, plan)) is not None:
+        return run.gathered(rows, plan.grid.count)
     return binary.negate(run.value(plan.inner), run.env(plan))
 
 
@@ -213,6 +217,8 @@ def _negation_stream(run: Run, plan: Negation) -> Rows | None:
 
 
 def _operation(run: Run, plan: Operation) -> Value:
+    if (rows := _operation_stream(run, plan)) is not None:
+        return run.gathered(rows, plan.grid.count)
     left = run.value(plan.left)
     return binary.evaluate(plan.node, left, run.value(plan.right), run.env(plan))
 
@@ -284,12 +290,12 @@ def _aggregation(run: Run, plan: Aggregation) -> Value:
     parameter = run.value(plan.parameter)
     matrix = run.vector(plan.inner)
     if isinstance(parameter, Text):
-        return count_values(node, matrix, parameter.value)
+        return count_values(node, matrix, parameter.value, run.env(plan))
     assert isinstance(parameter, ScalarRow)
     env = run.env(plan).at(plan.parameter.span)
     if node.op in SELECTING:
         return select_rows(node, matrix, parameter.values, env)
-    return alive(quantile(node, matrix, parameter.values, env))
+    return quantile(node, matrix, parameter.values, env).alive()
 
 
 def _folded(run: Run, plan: Aggregation) -> Matrix:

@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from promql.kernel_helpers import kahan, longest_row
 from series.jit import helper, kernel
 
 F8 = NDArray[np.float64]
@@ -19,26 +20,6 @@ B1 = NDArray[np.bool_]
 
 _WINDOWS = "f8[::1], i8[::1], i8[::1], i4[:, ::1], i4[:, ::1]"
 _OUT = "f8[:, ::1], b1[:, ::1]"
-
-
-@helper
-def _longest(offsets: I8) -> int:
-    """The length of the longest row, at least 1."""
-    longest = 1
-    for r in range(len(offsets) - 1):
-        longest = max(longest, offsets[r + 1] - offsets[r])
-    return longest
-
-
-@helper
-def _kahan(increment: float, total: float, c: float) -> tuple[float, float]:
-    """One step of a Kahan-Neumaier sum: the new total and compensation."""
-    t = total + increment
-    if math.isinf(t):
-        return t, 0.0
-    if abs(total) >= abs(increment):
-        return t, c + ((total - t) + increment)
-    return t, c + ((increment - t) + total)
 
 
 @kernel(f"void({_WINDOWS}, b1, {_OUT})")
@@ -63,7 +44,7 @@ def sum_over(
             for i in range(low, high):
                 value = values[start + i]
                 if not incremental:
-                    new_total, new_c = _kahan(value, total, c)
+                    new_total, new_c = kahan(value, total, c)
                     if not average or i == low or not math.isinf(new_total):
                         total, c = new_total, new_c
                         continue
@@ -72,7 +53,7 @@ def sum_over(
                     c /= i - low
                 count = float(i - low + 1)
                 q = (count - 1.0) / count
-                mean, c = _kahan(value / count, q * mean, q * c)
+                mean, c = kahan(value / count, q * mean, q * c)
             count = float(high - low)
             if incremental:
                 out[r, k] = mean + c
@@ -106,8 +87,8 @@ def variance_over(
                 value = values[start + i]
                 count += 1.0
                 delta = value - (mean + c_mean)
-                mean, c_mean = _kahan(delta / count, mean, c_mean)
-                aux, c_aux = _kahan(delta * (value - (mean + c_mean)), aux, c_aux)
+                mean, c_mean = kahan(delta / count, mean, c_mean)
+                aux, c_aux = kahan(delta * (value - (mean + c_mean)), aux, c_aux)
             variance = (aux + c_aux) / count if high > low else 0.0
             out[r, k] = math.sqrt(variance) if deviation else variance
 
@@ -149,10 +130,10 @@ def regression_over(
                     constant = False
                 n += 1.0
                 x = (times_ms[time_start + i] - origin) / 1000.0
-                sum_x, c_x = _kahan(x, sum_x, c_x)
-                sum_y, c_y = _kahan(y, sum_y, c_y)
-                sum_xy, c_xy = _kahan(x * y, sum_xy, c_xy)
-                sum_x2, c_x2 = _kahan(x * x, sum_x2, c_x2)
+                sum_x, c_x = kahan(x, sum_x, c_x)
+                sum_y, c_y = kahan(y, sum_y, c_y)
+                sum_xy, c_xy = kahan(x * y, sum_xy, c_xy)
+                sum_x2, c_x2 = kahan(x * x, sum_x2, c_x2)
             if constant:
                 infinite = math.isinf(first)
                 slopes[r, k] = np.nan if infinite else 0.0
@@ -200,6 +181,22 @@ def smoothing_over(
             out[r, k] = level
 
 
+_MOVES = 64
+"""Steps of a sliding window that cost about as much as sorting it."""
+
+
+@helper
+def _sorted(window: F8, values: F8, start: int, end: int) -> tuple[int, int]:
+    """Puts the numbers of ``values[start:end]`` in order into *window*; how many, how many NaN."""
+    size = 0
+    for i in range(start, end):
+        if values[i] == values[i]:
+            window[size] = values[i]
+            size += 1
+    window[:size] = np.sort(window[:size])
+    return size, end - start - size
+
+
 @helper
 def _place(window: F8, size: int, value: float) -> int:
     """How many of the sorted ``window[:size]`` are less than *value*."""
@@ -242,10 +239,10 @@ def quantile_over(
 ) -> None:
     """The quantile of each window, or (*deviation*) the median distance from it.
 
-    The window is kept sorted while it slides.
+    The window is kept sorted while it slides, and sorted anew where it jumps.
     """
-    window = np.empty(_longest(offsets))
-    distances = np.empty(_longest(offsets))
+    window = np.empty(longest_row(offsets))
+    distances = np.empty(longest_row(offsets))
     for r in range(len(columns)):
         start, column = offsets[r], columns[r]
         size = nans = from_low = from_high = 0
@@ -254,24 +251,27 @@ def quantile_over(
             if low >= from_high:
                 size = nans = 0
                 from_low = from_high = low
-            for i in range(from_low, low):
-                value = values[start + i]
-                if value != value:
-                    nans -= 1
-                    continue
-                size -= 1
-                for j in range(_place(window, size + 1, value), size):
-                    window[j] = window[j + 1]
-            for i in range(from_high, high):
-                value = values[start + i]
-                if value != value:
-                    nans += 1
-                    continue
-                at = _place(window, size, value)
-                for j in range(size, at, -1):
-                    window[j] = window[j - 1]
-                window[at] = value
-                size += 1
+            if (low - from_low) + (high - from_high) > _MOVES:
+                size, nans = _sorted(window, values, start + low, start + high)
+            else:
+                for i in range(from_low, low):
+                    value = values[start + i]
+                    if value != value:
+                        nans -= 1
+                        continue
+                    size -= 1
+                    for j in range(_place(window, size + 1, value), size):
+                        window[j] = window[j + 1]
+                for i in range(from_high, high):
+                    value = values[start + i]
+                    if value != value:
+                        nans += 1
+                        continue
+                    at = _place(window, size, value)
+                    for j in range(size, at, -1):
+                        window[j] = window[j - 1]
+                    window[at] = value
+                    size += 1
             from_low, from_high = low, max(from_high, high)
             present[r, k] = high > low
             out[r, k] = _quantile(window, size, nans, quantiles[k])

@@ -256,7 +256,8 @@ class _Planner:
             infos = _timed(self.plan(info_selector(node), grid))
             return InstantCall(grid=grid, span=node.span, call=node, arguments=(base, infos))
         arguments = tuple(self.plan(_bare(argument), grid) for argument in node.args)
-        if node.name == "timestamp":
+        # Unary plus is no plan node, but makes a vector of its argument that has no sample times.
+        if node.name == "timestamp" and isinstance(_bare(node.args[0]), ast.VectorSelector):
             arguments = (_timed(arguments[0]),)
         sources = [a for a in arguments if isinstance(a, SelectRange | SubqueryRange)]
         if not sources:

@@ -4,7 +4,8 @@ ROLLUPS names them all. A function sees one slab of rows as Windows and the valu
 parameters at every step; it gives back a value and a presence for each row and step.
 """
 
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,6 +17,10 @@ from promql import rollup_kernels as kernels
 from promql.matrix import Mask, Values
 from promql.notes import ExecutionError
 from series.batch import STALE_NAN_BITS, SeriesBatch
+from series.ports import Context
+
+CALL_NS = 10_000_000
+"""How long one kernel call may take."""
 
 Points = tuple[Values, Mask]
 Samples = tuple[
@@ -73,6 +78,23 @@ class Windows:
     @property
     def shape(self) -> tuple[int, int]:
         return self.batch.series_count, len(self.ends_ms)
+
+    def at_steps(self, steps: slice) -> "Windows":
+        """The windows of some of the steps."""
+        return Windows(
+            self.batch,
+            self.ends_ms[steps],
+            self.evaluated_ms[steps],
+            self.range_ms,
+            self.columns,
+            np.ascontiguousarray(self.lows[:, steps]),
+            np.ascontiguousarray(self.highs[:, steps]),
+        )
+
+    def visits(self) -> NDArray[np.int64]:
+        """int64[T]: how many samples the windows of each step hold together."""
+        rows = np.bincount(self.columns, minlength=len(self.lows))
+        return np.asarray(rows @ (self.highs - self.lows).astype(np.int64))
 
     def counts(self) -> NDArray[np.int64]:
         """int64[S, T]: how many samples each window holds."""
@@ -139,13 +161,34 @@ class Function(Protocol):
 class Rollup:
     """One range-vector function.
 
-    ``keeps_name``: the metric name stays. ``of_counter``: its result means something only for a
-    counter, so a name that is not one's earns an info.
+    ``keeps_name``: the metric name stays. ``visit_ns``: about how long it looks at each sample of
+    each window, so that wide windows at many steps take long; 0 where it need not look at all.
     """
 
     run: Function
     keeps_name: bool = False
-    of_counter: bool = False
+    visit_ns: int = 0
+
+    def over(self, windows: Windows, parameters: Sequence[Values], context: Context) -> Points:
+        """The function on all *windows*; *context* is asked again and again where that is long."""
+        if not self.visit_ns:
+            return self.run(windows, *parameters)
+        parts = []
+        for steps in step_slices(windows.visits() * self.visit_ns):
+            context.check()
+            part = windows if steps == slice(0, len(windows.ends_ms)) else windows.at_steps(steps)
+            parts.append(self.run(part, *(parameter[steps] for parameter in parameters)))
+        if len(parts) == 1:
+            return parts[0]
+        values, present = zip(*parts, strict=True)
+        return np.concatenate(values, axis=1), np.concatenate(present, axis=1)
+
+
+def step_slices(costs_ns: NDArray[np.int64]) -> Iterator[slice]:
+    """All steps in runs that cost about CALL_NS or are a single step; a run at least."""
+    runs = np.cumsum(costs_ns) // CALL_NS
+    starts = [0, *(np.flatnonzero(np.diff(runs)) + 1).tolist(), len(costs_ns)]
+    return (slice(start, stop) for start, stop in itertools.pairwise(starts))
 
 
 def _rate(is_counter: bool, is_rate: bool) -> Function:
@@ -304,17 +347,17 @@ def _smoothing(windows: Windows, *parameters: Values) -> Points:
 
 
 ROLLUPS: Mapping[str, Rollup] = {
-    "rate": Rollup(_rate(is_counter=True, is_rate=True), of_counter=True),
-    "increase": Rollup(_rate(is_counter=True, is_rate=False), of_counter=True),
+    "rate": Rollup(_rate(is_counter=True, is_rate=True)),
+    "increase": Rollup(_rate(is_counter=True, is_rate=False)),
     "delta": Rollup(_rate(is_counter=False, is_rate=False)),
-    "irate": Rollup(_instant(is_rate=True), of_counter=True),
+    "irate": Rollup(_instant(is_rate=True)),
     "idelta": Rollup(_instant(is_rate=False)),
-    "deriv": Rollup(_deriv),
-    "predict_linear": Rollup(_predict_linear),
+    "deriv": Rollup(_deriv, visit_ns=14),
+    "predict_linear": Rollup(_predict_linear, visit_ns=14),
     "changes": Rollup(_flagged(kernels.switches_over, False)),
     "resets": Rollup(_flagged(kernels.switches_over, True)),
-    "sum_over_time": Rollup(_flagged(over_time_kernels.sum_over, False)),
-    "avg_over_time": Rollup(_flagged(over_time_kernels.sum_over, True)),
+    "sum_over_time": Rollup(_flagged(over_time_kernels.sum_over, False), visit_ns=7),
+    "avg_over_time": Rollup(_flagged(over_time_kernels.sum_over, True), visit_ns=7),
     "min_over_time": Rollup(_extreme(largest=False, when=False)),
     "max_over_time": Rollup(_extreme(largest=True, when=False)),
     "count_over_time": Rollup(_count),
@@ -322,13 +365,13 @@ ROLLUPS: Mapping[str, Rollup] = {
     "absent_over_time": Rollup(_present),
     "first_over_time": Rollup(_at(_first, False), keeps_name=True),
     "last_over_time": Rollup(_at(_last, False), keeps_name=True),
-    "stddev_over_time": Rollup(_flagged(over_time_kernels.variance_over, True)),
-    "stdvar_over_time": Rollup(_flagged(over_time_kernels.variance_over, False)),
-    "quantile_over_time": Rollup(_quantile),
-    "mad_over_time": Rollup(_mad),
+    "stddev_over_time": Rollup(_flagged(over_time_kernels.variance_over, True), visit_ns=18),
+    "stdvar_over_time": Rollup(_flagged(over_time_kernels.variance_over, False), visit_ns=18),
+    "quantile_over_time": Rollup(_quantile, visit_ns=30),
+    "mad_over_time": Rollup(_mad, visit_ns=110),
     "ts_of_first_over_time": Rollup(_at(_first, True)),
     "ts_of_last_over_time": Rollup(_at(_last, True)),
     "ts_of_min_over_time": Rollup(_extreme(largest=False, when=True)),
     "ts_of_max_over_time": Rollup(_extreme(largest=True, when=True)),
-    "double_exponential_smoothing": Rollup(_smoothing),
+    "double_exponential_smoothing": Rollup(_smoothing, visit_ns=10),
 }

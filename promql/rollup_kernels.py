@@ -13,6 +13,7 @@ is that of promql/functions.go of Prometheus 3.14, so that results agree to the 
 import numpy as np
 from numpy.typing import NDArray
 
+from promql.kernel_helpers import longest_row
 from series.jit import helper, kernel
 
 F8 = NDArray[np.float64]
@@ -52,15 +53,6 @@ def holds(bits: NDArray[np.uint64], wanted: int) -> bool:
     for i in range(len(bits)):
         hits += bits[i] == wanted
     return hits > 0
-
-
-@helper
-def _longest(offsets: I8) -> int:
-    """The length of the longest row, at least 1."""
-    longest = 1
-    for r in range(len(offsets) - 1):
-        longest = max(longest, offsets[r + 1] - offsets[r])
-    return longest
 
 
 @helper
@@ -123,7 +115,7 @@ def extrapolated_rate(
     steps = len(ends_ms)
     spans = np.empty((lows.shape[0], 3, steps))
     seen = np.zeros(lows.shape[0], dtype=np.bool_)
-    resets = np.empty(_longest(offsets), dtype=np.int64)
+    resets = np.empty(longest_row(offsets), dtype=np.int64)
     divisor = range_ms / 1000.0 if is_rate else 1.0
     for r in range(len(columns)):
         start, column = offsets[r], columns[r]
@@ -220,7 +212,7 @@ def extreme_over(
 
     NaN loses against every number. A queue of candidates keeps the cost linear in the samples.
     """
-    queue = np.empty(_longest(offsets), dtype=np.int64)
+    queue = np.empty(longest_row(offsets), dtype=np.int64)
     for r in range(len(columns)):
         start, time_start, column = offsets[r], time_starts[r], columns[r]
         head = tail = seen = 0
@@ -263,7 +255,7 @@ def switches_over(
     present: B1,
 ) -> None:
     """changes (NaN to NaN is none) or resets between neighbours, from running counts."""
-    running = np.zeros(_longest(offsets), dtype=np.int64)
+    running = np.zeros(longest_row(offsets), dtype=np.int64)
     for r in range(len(columns)):
         start, column = offsets[r], columns[r]
         for i in range(1, offsets[r + 1] - start):

@@ -14,6 +14,7 @@ from promql.env import Env, Options, QueryTimes
 from promql.matrix import Matrix, ScalarRow, Value, Values
 from promql.notes import ExecutionError, Notes
 from promql.plan import Plan, Step
+from promql.slices import CELLS_PER_SAMPLE
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.labels import METADATA_LABELS
@@ -22,9 +23,6 @@ from series.ports import Context, Hints, Selection, Source, TooManySamples
 
 SLAB_SAMPLES = 65_536
 """Samples (or steps) that a slab aims at: 512 KiB of values."""
-
-CELLS_PER_SAMPLE = 4
-"""A matrix may have this many cells for every sample of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +124,10 @@ class Run:
         """All *rows* as one Matrix over *steps* steps, without those that have no point."""
         slabs, cells = [], 0
         for slab in rows.slabs:
-            slabs.append(alive(self._counted(slab)))
+            slabs.append(self._counted(slab).alive())
             cells += slabs[-1].values.size
             self.hold_cells(cells)
-        return Matrix.concat(slabs) if slabs else Matrix.empty(steps)
+        return Matrix.concat(slabs, self.context.check) if slabs else Matrix.empty(steps)
 
     def _counted(self, slab: Matrix) -> Matrix:
         self.context.check()
@@ -148,7 +146,9 @@ class Run:
     ) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
         """The series of *selection* in slabs that fit the cache, with their labels."""
         frame = selection.frame
-        per_row = max(steps, selection.estimated_samples() // max(frame.size, 1), 1)
+        per_row = max(steps, 1)
+        if frame.size > 1:
+            per_row = max(per_row, selection.estimated_samples() // frame.size)
         for rows in self.row_slices(frame.size, per_row):
             batch = selection.read(rows, start_ms, end_ms, self.context)
             self.context.samples_read += batch.sample_count
@@ -160,12 +160,6 @@ class Run:
         for start in range(0, size, rows):
             self.context.check()
             yield slice(start, min(start + rows, size))
-
-
-def alive(matrix: Matrix) -> Matrix:
-    """*matrix* without the rows that have no point."""
-    with_points = matrix.with_points
-    return matrix if with_points.all() else matrix.take(with_points)
 
 
 def names_matter(frame: LabelFrame) -> bool:

@@ -9,9 +9,13 @@ from promql.env import Env
 from promql.go_text import format_g
 from promql.matrix import Mask, Matrix, Values
 from promql.notes import ExecutionError
+from promql.slices import row_slices, step_slices
 from promql.xxhash import xxh64
 
 SELECTING = frozenset(("topk", "bottomk", "limitk", "limit_ratio"))
+
+HASHING = 2_000
+"""The points that could be worked on while one label set is hashed."""
 
 _MAX_INT64 = 9223372036854774784.0
 _MIN_INT64 = -9223372036854775808.0
@@ -35,17 +39,21 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
         kernels.choose_first(matrix.present, grouped.ids, ks, counts, chosen)
         return _only(matrix, chosen)
     largest = node.op == "topk"
-    ranked = np.empty(matrix.series_count, dtype=np.int64)
-    length = kernels.choose_extremes(
-        matrix.values,
-        matrix.present,
-        grouped.order,
-        grouped.starts,
-        ks,
-        largest,
-        chosen,
-        ranked,
-    )
+    ranked, length = np.empty(matrix.series_count, dtype=np.int64), 0
+    for steps in step_slices(matrix.series_count, matrix.step_count, env.context):
+        points = matrix.at_steps(steps)
+        part = np.zeros_like(points.present)
+        length = kernels.choose_extremes(
+            points.values,
+            points.present,
+            grouped.order,
+            grouped.starts,
+            ks[steps],
+            largest,
+            part,
+            ranked,
+        )
+        chosen[:, steps] = part
     if matrix.step_count != 1:
         return _only(matrix, chosen)
     rows = ranked[:length]
@@ -56,8 +64,7 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
 
 
 def _only(matrix: Matrix, chosen: Mask) -> Matrix:
-    kept = Matrix(matrix.frame, matrix.values, chosen, matrix.drop_name)
-    return kept.take(kept.with_points)
+    return Matrix(matrix.frame, matrix.values, chosen, matrix.drop_name).alive()
 
 
 def _counts(parameter: Values) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -84,7 +91,9 @@ def _ratio(matrix: Matrix, ratios: Values, env: Env) -> Matrix:
                 f"capping to {format_g(limit)}"
             )
     ratios = np.clip(ratios, -1.0, 1.0)
-    offsets = np.array([_place(labels) for labels in matrix.frame.as_dicts()])[:, None]
+    offsets = np.empty((matrix.series_count, 1))
+    for rows in row_slices(matrix.series_count, HASHING, env.context):
+        offsets[rows, 0] = [_place(labels) for labels in matrix.frame.take(rows).as_dicts()]
     chosen = np.where(ratios >= 0, offsets < ratios, offsets >= 1.0 + ratios)
     return _only(matrix, matrix.present & chosen)
 

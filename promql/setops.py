@@ -1,7 +1,5 @@
 """``and``, ``or``, ``unless``: the set operators, many-to-many, values and labels untouched."""
 
-import numpy as np
-
 from promql.ast import Matching
 from promql.groups import Groups
 from promql.labelsets import merge_equal_labels
@@ -24,6 +22,4 @@ def set_operation(op: str, left: Matrix, right: Matrix, matching: Matching) -> M
 
 def _with_present(matrix: Matrix, present: Mask) -> Matrix:
     """*matrix* with other points, without the rows that have none left."""
-    rows = present.any(axis=1)
-    kept = Matrix(matrix.frame, matrix.values, present, matrix.drop_name)
-    return kept if rows.all() else kept.take(np.flatnonzero(rows))
+    return Matrix(matrix.frame, matrix.values, present, matrix.drop_name).alive()

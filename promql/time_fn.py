@@ -77,8 +77,20 @@ def go_int64(values: Values) -> Seconds:
     return np.where(fits, np.where(fits, values, 0).astype(np.int64), np.iinfo(np.int64).min)
 
 
+_DAYS_BEFORE_1970 = 106_751_991_073_400
+"""Go counts seconds as uint64 from so many days before 1970: earlier times come round again."""
+
+
+def _absolute(seconds: Seconds) -> NDArray[np.uint64]:
+    return seconds.astype(np.uint64) + np.uint64(_DAYS_BEFORE_1970 * 86_400)
+
+
 def _days(seconds: Seconds) -> Days:
-    return seconds // 86_400
+    return (_absolute(seconds) // np.uint64(86_400)).astype(np.int64) - _DAYS_BEFORE_1970
+
+
+def _second_of_day(seconds: Seconds) -> Days:
+    return (_absolute(seconds) % np.uint64(86_400)).astype(np.int64)
 
 
 def _civil(seconds: Seconds) -> tuple[Days, Days, Days]:
@@ -108,11 +120,11 @@ _DAYS_BEFORE = np.concatenate(([0], np.cumsum(_MONTH_LENGTHS)[:-1]))
 
 
 def _minute(seconds: Seconds) -> Days:
-    return seconds // 60 % 60
+    return _second_of_day(seconds) // 60 % 60
 
 
 def _hour(seconds: Seconds) -> Days:
-    return seconds // 3600 % 24
+    return _second_of_day(seconds) // 3600
 
 
 def _day_of_week(seconds: Seconds) -> Days:

@@ -72,6 +72,21 @@ class SeriesBatch:
         """The canonical key of one row."""
         return self.keys[self.key_starts[row] : self.key_ends[row]].tobytes()
 
+    def take(self, keep: NDArray[np.bool_]) -> "SeriesBatch":
+        """The rows of *keep* (bool[S]) in their order; keys and times stay where they are."""
+        lengths = np.diff(self.offsets)
+        offsets = np.zeros(int(np.count_nonzero(keep)) + 1, dtype=np.int64)
+        np.cumsum(lengths[keep], out=offsets[1:])
+        return SeriesBatch(
+            self.values[np.repeat(keep, lengths)],
+            self.times_ms,
+            offsets,
+            self.time_starts[keep],
+            self.keys,
+            self.key_starts[keep] if len(self.key_starts) else self.key_starts,
+            self.key_ends[keep] if len(self.key_ends) else self.key_ends,
+        )
+
     def check(self, *, rising: bool = False) -> None:
         """Asserts the invariants; with *rising* also those of batches that are read."""
         rows = self.series_count

@@ -193,11 +193,15 @@ def _any(columns: Mapping[str, LabelColumn]) -> LabelColumn:
 
 
 def _concat_column(name: str, frames: Sequence[LabelFrame], size: int) -> LabelColumn:
+    columns = [frame.columns.get(name) for frame in frames]
+    values = columns[0].values if columns[0] is not None else ()
+    alike = [column.codes for column in columns if column is not None and column.values is values]
+    if len(alike) == len(frames):  # parts of one frame, whose texts need no comparison
+        return LabelColumn(np.concatenate(alike), values)
     dictionary: dict[str, int] = {"": 0}
     codes = np.zeros(size, dtype=np.int32)
     start = 0
-    for frame in frames:
-        column = frame.columns.get(name)
+    for frame, column in zip(frames, columns, strict=True):
         if column is not None:
             recoded = np.array(
                 [dictionary.setdefault(value, len(dictionary)) for value in column.values],

@@ -2,50 +2,122 @@
 
 A *kernel* is a function of plain arrays with one explicit signature, compiled without the GIL and
 kept in a cache on disk. Kernels live in files named ``kernels.py`` (or ``*_kernels.py``); a callee
-of a kernel is a ``helper`` of the same file, because numba does not notice when a callee elsewhere
-changes. Floating point follows IEEE 754: division by zero is no error, nothing is reassociated.
+of a kernel is a ``helper`` of the same file or of a ``*_helpers.py`` that the file imports by
+``from room.name_helpers import``: numba does not notice when a callee elsewhere changes. Floating
+point follows IEEE 754: division by zero is no error, nothing is reassociated.
 
-The cache is a directory a source file, named by the hash of its text and this one's, below
-``$O11Y_KERNEL_CACHE``, else the user's cache directory, else a temporary one.
+The cache is a directory a source file, named by the hash of its text, of its helpers' and this
+one's, below ``$O11Y_KERNEL_CACHE``, else the user's cache directory, else a temporary one.
+Importing a file of kernels compiles those that are not in the cache. The others, some
+milliseconds each, are loaded when they are first called, or by ``load_all``.
 """
 
 import fcntl
 import hashlib
 import os
 import pathlib
+import re
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar, cast
 
 import numba
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_HELPERS_IMPORT = re.compile(r"^from (\w+)\.(\w+_helpers) import", re.M)
+
 on_compiled: Callable[[str], None] = lambda name: None  # noqa: E731
-"""Called with a kernel's name when it is ready; a progress bar replaces it."""
+"""Called with a kernel's name once it is in the cache; a progress bar replaces it."""
 
 
 def kernel(signature: str) -> Callable[[F], F]:
-    """Compiles the function below for *signature* (numba's notation), or loads it from the cache.
+    """Compiles the function below for *signature* (numba's notation), unless the cache has it.
 
     ``i8 f8 u1 b1[:] f8[:, ::1]``: see numba's type names. Arrays in signatures are C-contiguous
     where written ``[::1]``; a caller passes exactly these types.
     """
 
-    def compiled(function: F) -> F:
-        directory = _cache_directory(function.__code__.co_filename)
-        numba.config.CACHE_DIR = str(directory)  # type: ignore[attr-defined]
-        with _locked(directory):
-            made = numba.njit(signature, cache=True, nogil=True, error_model="numpy")(function)
+    def declared(function: F) -> F:
+        made = _Kernel(function, signature)
+        callable_ = made if made.is_cached() else made.load()
         on_compiled(function.__name__)
-        return cast(F, made)
+        return cast(F, callable_)
 
-    return compiled
+    return declared
+
+
+def load_all() -> None:
+    """Loads every kernel that was not called yet; one after the other, safe beside calls."""
+    for waiting in _cached.copy():
+        waiting.load()
+
+
+class _Kernel:
+    """A kernel in the cache; it gives way to the compiled function at its first call."""
+
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self._function = function
+        self._signature = signature
+        self._directory = _cache_directory(function.__code__.co_filename)
+        self._made: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        made = self._made
+        return made(*arguments) if made is not None else self.load()(*arguments)
+
+    def is_cached(self) -> bool:
+        """Whether ``load`` will be quick."""
+        cached = self._marker().exists()
+        if cached:
+            _cached.append(self)
+        return cached
+
+    def load(self) -> Callable[..., Any]:
+        """The compiled function, from the cache where it is there."""
+        function = self._function
+        with _loading:
+            if self._made is None:
+                numba.config.CACHE_DIR = str(self._directory)  # type: ignore[attr-defined]
+                with _locked(self._directory):
+                    self._made = cast(
+                        Callable[..., Any],
+                        numba.njit(self._signature, cache=True, nogil=True, error_model="numpy")(
+                            function
+                        ),
+                    )
+                    self._marker().touch()
+                if function.__globals__.get(function.__name__) is self:
+                    function.__globals__[function.__name__] = self._made
+            if self in _cached:
+                _cached.remove(self)
+            return self._made
+
+    def _marker(self) -> pathlib.Path:
+        """The file that stands for what numba cached; numba goes by a source's path and time."""
+        code = self._function.__code__
+        status = os.stat(code.co_filename)
+        source = f"{code.co_filename} {status.st_mtime_ns} {status.st_size} {code.co_firstlineno}"
+        machine = f"{sys.version} {binding.get_host_cpu_name()} {_cpu_features()}"
+        digest = hashlib.sha256(f"{source} {self._signature} {machine}".encode()).hexdigest()
+        return self._directory / f"{self._function.__name__}-{digest[:16]}"
+
+
+_loading = threading.RLock()
+_cached: list[_Kernel] = []
+"""The kernels that are in the cache and not loaded."""
+
+
+@cache
+def _cpu_features() -> str:
+    return str(binding.get_host_cpu_features().flatten())
 
 
 def helper(function: F) -> F:
@@ -137,6 +209,9 @@ C-contiguous array, into the cache; only inside kernels.
 @cache
 def _cache_directory(source_file: str) -> pathlib.Path:
     text = pathlib.Path(source_file).read_bytes() + pathlib.Path(__file__).read_bytes()
+    root_directory = pathlib.Path(__file__).parent.parent
+    for room, name in _HELPERS_IMPORT.findall(text.decode()):
+        text += (root_directory / room / f"{name}.py").read_bytes()
     version = hashlib.sha256(text + numba.__version__.encode()).hexdigest()[:16]
     name = f"{pathlib.Path(source_file).parent.name}-{pathlib.Path(source_file).stem}-{version}"
     for root in _cache_roots():

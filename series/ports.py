@@ -28,6 +28,10 @@ class TooManySamples(Exception):
     """The query would load more samples than its budget allows."""
 
 
+class NotInMemory(Exception):
+    """The query would have to read from disk, and its context says that it may not."""
+
+
 class StorageError(Exception):
     """The storage could not answer: a read failed or bytes are damaged."""
 
@@ -38,10 +42,22 @@ class Context:
     Shared by the threads that work on the query; ``check`` is called between slabs.
     """
 
-    def __init__(self, *, deadline: float | None = None, max_samples: int = 50_000_000) -> None:
-        """*deadline* is a ``time.monotonic()`` instant."""
+    def __init__(
+        self,
+        *,
+        deadline: float | None = None,
+        max_samples: int = 50_000_000,
+        memory_only: bool = False,
+    ) -> None:
+        """*deadline* is a ``time.monotonic()`` instant.
+
+        With *memory_only* a read that would go to the disk raises NotInMemory instead.
+        """
         self.deadline = deadline
         self.max_samples = max_samples
+        self.memory_only = memory_only
+        self.touched_disk = False
+        """Whether a read went to the disk, or might have."""
         self.cancelled = threading.Event()
         self.samples_read = 0
         self.warnings: dict[str, None] = {}

@@ -6,6 +6,7 @@ looked up, so a stranger does not learn which paths exist.
 
 import asyncio
 import logging
+import time
 from typing import Any
 
 from server.auth import Need, Principal
@@ -24,13 +25,17 @@ from server.http import (
     respond,
     text_error,
 )
+from server.logs import fields
 from server.routes import Route, Router
 
 log = logging.getLogger("o11y.http")
+access = logging.getLogger("o11y.access")
 
 DOCS = ("/docs", "/docs/oauth2-redirect", "/openapi.json")
 STRANGER = Principal("")
 """Who asks where nobody needs to say; owns nothing."""
+GONE = 499
+"""What stands for the status of a request until its answer begins; the asker may go before."""
 
 
 class App:
@@ -44,25 +49,45 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        request = Request(scope, receive)
+        began = time.perf_counter()
+        exchange = _Exchange(receive, send)
+        request = Request(scope, exchange.receive)
         found = self._router.find(request.path)
-        sender = _Sender(send)
+        http = self._house.metrics.http
+        http.in_flight.inc()
         try:
-            response = await self._answer(request, found, sender)
+            await self._respond(request, found, exchange)
+        finally:
+            http.in_flight.dec()
+            path = found[0].path if found else "other"
+            seconds = time.perf_counter() - began
+            received, sent = exchange.received_bytes, exchange.sent_bytes
+            http.answered(path, exchange.status, seconds, received, sent)
+            if access.isEnabledFor(logging.INFO):
+                _log_access(request, path, exchange, seconds)
+
+    async def _respond(
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
+    ) -> None:
+        try:
+            response = await self._answer(request, found, exchange)
         except HttpError as error:
+            if error.delay_seconds:
+                await asyncio.sleep(error.delay_seconds)
             response = error.response
         except ClientGone:
             return
         except Exception:
-            log.exception("%s %s failed", request.method, request.path)
+            about = fields(org=exchange.org, method=request.method, path=request.path)
+            log.exception("request failed", extra=about)
+            if exchange.status != GONE:
+                return
             response = api_error("internal", "unexpected error, see the server's log").response
         if response is not None:
-            await respond(response, sender, head=request.method == "HEAD")
-        path = found[0].path if found else "other"
-        self._house.metrics.requests.labels(path, str(sender.status)).inc()
+            await respond(response, exchange.send, head=request.method == "HEAD")
 
     async def _answer(
-        self, request: Request, found: tuple[Route, dict[str, str]] | None, sender: "_Sender"
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
     ) -> Response | None:
         """The response, or None where FastAPI has sent it."""
         if request.method == "OPTIONS" and request.path.startswith("/api/v1/"):
@@ -71,9 +96,10 @@ class App:
         principal = STRANGER
         if need is not Need.NOTHING:
             principal = self._house.gate.admit(request, need)
+            exchange.org = principal.tenant
         if found is None:
             if request.path in DOCS and request.method in ("GET", "HEAD"):
-                await self._through_fastapi(request, None, sender)
+                await self._through_fastapi(request, None, exchange)
                 return None
             raise text_error(404, "404 page not found")
         route, request.captures = found
@@ -83,30 +109,53 @@ class App:
         call = Call(request, principal, self._house)
         if route.hot:
             return await route.handler(call)
-        await self._through_fastapi(request, call, sender)
+        await self._through_fastapi(request, call, exchange)
         return None
 
     async def _through_fastapi(
-        self, request: Request, call: Call | None, sender: "_Sender"
+        self, request: Request, call: Call | None, exchange: "_Exchange"
     ) -> None:
         if self._documented is None:
             self._documented = await asyncio.to_thread(_documented_app)
-        await self._documented({**request.scope, CALL: call}, request.receive, sender)
+        await self._documented({**request.scope, CALL: call}, request.receive, exchange.send)
 
 
-class _Sender:
-    """Sends on, and remembers the status."""
+class _Exchange:
+    """What has gone to and fro for one request."""
 
-    __slots__ = ("_send", "status")
+    __slots__ = ("_receive", "_send", "org", "received_bytes", "sent_bytes", "status")
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
         self._send = send
-        self.status = 0
+        self.org = ""
+        self.status = GONE
+        self.received_bytes = 0
+        self.sent_bytes = 0
 
-    async def __call__(self, message: Message) -> None:
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received_bytes += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+        self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
+
+
+def _log_access(request: Request, path: str, exchange: _Exchange, seconds: float) -> None:
+    about = fields(
+        org=exchange.org,
+        method=request.method,
+        path=path,
+        code=exchange.status,
+        seconds=round(seconds, 6),
+        received_bytes=exchange.received_bytes,
+        sent_bytes=exchange.sent_bytes,
+    )
+    access.info("request", extra=about)
 
 
 def _documented_app() -> Any:

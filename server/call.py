@@ -1,5 +1,6 @@
 """Call: one admitted request, as a handler gets it."""
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from server.auth import Principal
@@ -17,3 +18,8 @@ class Call:
     request: Request
     principal: Principal
     house: House
+
+    @property
+    def queries(self) -> Executor:
+        """The threads that answer queries, as the asker's organization may use them."""
+        return self.house.queries.of(self.principal.tenant)

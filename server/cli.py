@@ -1,15 +1,17 @@
 """The command line: ``o11y serve``, ``query``, ``keys create``, ``warmup``."""
 
-import logging
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
 from series.durations import parse_duration_ms
+from server.keys_cli import TENANT_RULE, keys_app
+from server.logs import LogFormat, LogLevel, set_up
 from server.settings import VERSION, Settings, is_loopback, parse_features, parse_listen
 
 T = TypeVar("T")
@@ -21,7 +23,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-keys_app = typer.Typer(help="The keys that name tenants.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
 
@@ -51,6 +52,32 @@ def serve(
         str, typer.Option(help="Prometheus' feature flags, comma-separated.")
     ] = "",
     keys: Annotated[Path | None, typer.Option(help="The file of keys; see `o11y keys`.")] = None,
+    limits: Annotated[
+        Path | None, typer.Option(help="A file of limits: defaults, and each tenant's own.")
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls.cert", help="Certificate with its chain, PEM.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls.key", help="Its key, PEM, not encrypted.")
+    ] = None,
+    log_format: Annotated[
+        LogFormat, typer.Option("--log.format", help="How logs are written.")
+    ] = LogFormat.TEXT,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log.level", help="The least important events logged.")
+    ] = LogLevel.INFO,
+    log_access: Annotated[bool, typer.Option("--log.access", help="Log every request.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "--config.file", help="A prometheus.yml: what to scrape."),
+    ] = None,
+    scrape_tenant: Annotated[
+        str, typer.Option("--scrape.tenant", help="Whose scraped samples are.")
+    ] = "",
+    self_scrape: Annotated[
+        str, typer.Option("--self.scrape", help="Write our own metrics into this tenant.")
+    ] = "",
 ) -> None:
     """Serve: take remote write, answer PromQL."""
     host, port = _checked(parse_listen, listen, "--listen")
@@ -58,7 +85,25 @@ def serve(
     features, unknown = parse_features(enable_feature)
     for name in unknown:
         print(f"o11y: unknown feature flag {name!r} ignored", file=sys.stderr)
-    settings = Settings(data, host, port, retention_ms, features, keys)
+    settings = Settings(
+        data_dir=data,
+        host=host,
+        port=port,
+        retention_ms=retention_ms,
+        features=features,
+        keys_file=keys,
+        limits_file=limits,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        log_format=log_format,
+        log_level=log_level,
+        log_access=log_access,
+        config_file=config,
+        scrape_tenant=_checked(_tenant_or_none, scrape_tenant, "--scrape.tenant"),
+        self_scrape=_checked(_tenant_or_none, self_scrape, "--self.scrape"),
+    )
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("--tls.cert and --tls.key need each other")
     if settings.open_mode and not is_loopback(host):
         _fail(
             f"without keys the server listens on loopback only, not on {host}; make a key with\n"
@@ -73,14 +118,20 @@ def _run_server(settings: Settings) -> NoReturn:
     from server import startup
     from server.auth import make_gate
     from server.keys import KeysError
+    from server.limits import LimitsFile
     from server.serve import bind, run
+    from server.tls import TlsError, check_certificate
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up(settings.log_format, settings.log_level, access=settings.log_access)
     progress = startup.KernelProgress()
     series.jit.on_compiled = progress.ready
     try:
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            check_certificate(settings.tls_cert, settings.tls_key)
         gate = make_gate(settings)
-    except (KeysError, OSError) as error:
+        LimitsFile(settings.limits_file)
+        settings = _with_config(settings)
+    except (KeysError, TlsError, OSError, ValueError) as error:
         _fail(str(error))
     try:
         listener = bind(settings.host, settings.port)
@@ -96,6 +147,18 @@ def _run_server(settings: Settings) -> NoReturn:
         print(f"Ready after {progress.seconds():.1f} s.", flush=True)
 
     raise SystemExit(run(settings, gate, listener, tell_ready))
+
+
+def _with_config(settings: Settings) -> Settings:
+    """*settings* with those that its configuration file holds.
+
+    ConfigError (a ValueError) or OSError where the file cannot be used; a start tells it first.
+    """
+    if settings.config_file is None:
+        return settings
+    from scrape.config import load_config
+
+    return replace(settings, otlp=load_config(settings.config_file).otlp)
 
 
 @app.command()
@@ -126,29 +189,6 @@ def query(
     show(answer, output)
 
 
-@keys_app.command("create")
-def create_key(
-    tenant: Annotated[str, typer.Option(help="Whose data.")],
-    role: Annotated[str, typer.Option(help="write, read or admin (both).")],
-    keys: Annotated[Path, typer.Option(help="The file; made if missing.")],
-) -> None:
-    """Make a key, add it to the file and print it; it is shown only this once."""
-    from server import keys as ring
-
-    if not ring.is_tenant_id(tenant):
-        raise typer.BadParameter("a tenant is 1 to 64 of A-Z a-z 0-9 _ . - and not . or ..")
-    try:
-        chosen = ring.Role(role)
-    except ValueError:
-        raise typer.BadParameter("a role is write, read or admin") from None
-    try:
-        key = ring.create_key(keys, tenant, chosen)
-    except (ring.KeysError, OSError) as error:
-        _fail(str(error))
-    print(f"added a {role} key for tenant {tenant} to {keys}", file=sys.stderr)
-    print(key)
-
-
 @app.command()
 def warmup() -> None:
     """Compile every kernel into the cache, so that the next start is quick."""
@@ -167,6 +207,14 @@ def _checked(parse: Callable[[str], T], text: str, option: str) -> T:
         return parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _tenant_or_none(text: str) -> str:
+    from server.keys import is_tenant_id
+
+    if text and not is_tenant_id(text):
+        raise ValueError(TENANT_RULE)
+    return text
 
 
 def _fail(text: str) -> NoReturn:

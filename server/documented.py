@@ -54,7 +54,8 @@ def _endpoint(
 def _documentation(route: Route, method: str) -> dict[str, Any]:
     """The parameters of *route*: in the URL of a GET, in the form of a POST."""
     names = [(name.rstrip("*"), name.endswith("*")) for name in route.params]
-    path_names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
+    path_parts = [part for part in route.path.split("/") if part.startswith("{")]
+    path_names = [part[1:-1].removesuffix(":path") for part in path_parts]
     text = {"type": "string"}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": text} for name in path_names

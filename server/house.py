@@ -7,17 +7,26 @@ has begun to listen.
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
-
-from tsdb.store import Store
 
 from promql.env import Options
 from server.auth import Gate
 from server.background import Background
+from server.fair import FairPool
+from server.ha import Elections
+from server.limit_metrics import LimitsCollector
+from server.limits import LimitsFile
+from server.otlp_tenants import OtlpTenants
+from server.push_groups import PushGroups
+from server.quick import QuickQueries
+from server.rates import Rates
+from server.refusal_log import RefusalLog
+from server.scraping import Scraping
 from server.self_metrics import SelfMetrics
 from server.settings import Settings
-from tsdb.db import DbOptions
+from tsdb.db import DbOptions, DbStats
+from tsdb.store import Store
 
 
 def wall_clock_ms() -> int:
@@ -34,14 +43,32 @@ class House:
     options: Options
     now_ms: Callable[[], int] = wall_clock_ms
     metrics: SelfMetrics = field(default_factory=SelfMetrics)
-    queries: ThreadPoolExecutor = field(init=False)
+    refusal_log: RefusalLog = field(default_factory=RefusalLog)
+    limits: LimitsFile = field(default_factory=LimitsFile)
+    sample_rates: Rates = field(default_factory=Rates)
+    request_rates: Rates = field(default_factory=Rates)
+    elections: Elections = field(default_factory=Elections)
+    quick: QuickQueries = field(default_factory=QuickQueries)
+    queries: FairPool = field(init=False)
     writes: ThreadPoolExecutor = field(init=False)
+    otlp: OtlpTenants = field(init=False)
     background: Background | None = None
+    scraping: Scraping | None = None
+    pushes: PushGroups = field(default_factory=PushGroups)
 
     def __post_init__(self) -> None:
-        self.queries = ThreadPoolExecutor(self.settings.query_workers, "query")
+        self.queries = FairPool(self.settings.query_workers, "query")
         self.writes = ThreadPoolExecutor(self.settings.write_workers, "write")
+        limits = LimitsCollector(self.limits, self.gate, self.elections)
+        self.metrics.registry.register(limits)
         self.metrics.observe_storage(self.store.tenants, self._stats)
+        self.metrics.observe_pushes(self.pushes)
+        otlp = replace(
+            self.settings.otlp,
+            type_and_unit_labels=self.options.type_and_unit_labels,
+            lookback_delta_ms=self.options.lookback_ms,
+        )
+        self.otlp = OtlpTenants(otlp, self.metrics.registry)
 
     @classmethod
     def open(
@@ -53,21 +80,24 @@ class House:
         """
         db_options = DbOptions(retention_ms=settings.retention_ms)
         store = Store.open(settings.data_dir, db_options, now_ms)
-        house = cls(settings, gate, store, engine_options(settings.features), now_ms)
+        options = engine_options(settings.features)
+        limits = LimitsFile(settings.limits_file)
+        house = cls(settings, gate, store, options, now_ms, limits=limits)
         house.background = Background(store.maintain, house.metrics.maintenance_failures.inc)
         return house
 
     def close(self) -> None:
         """Waits for what is running, syncs and lets the data directory go."""
+        if self.scraping is not None:
+            self.scraping.close()
         if self.background is not None:
             self.background.close()
-        self.queries.shutdown(cancel_futures=True)
+        self.queries.shutdown()
         self.writes.shutdown()
         self.store.close()
 
-    def _stats(self) -> list[object]:
-        loaded = (self.store.tenant(name) for name in self.store.tenants())
-        return [db.stats() for db in loaded if db is not None]
+    def _stats(self) -> list[DbStats]:
+        return [db.stats() for db in self.store.opened().values()]
 
 
 def engine_options(features: frozenset[str]) -> Options:

@@ -44,11 +44,12 @@ class Response:
 
 
 class HttpError(Exception):
-    """Ends a request with a response."""
+    """Ends a request with a response, after a delay where there is one."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Response, delay_seconds: float = 0.0) -> None:
         super().__init__(response.status)
         self.response = response
+        self.delay_seconds = delay_seconds
 
 
 def api_error(
@@ -102,6 +103,7 @@ class Request:
     receive: Receive
     captures: dict[str, str] = field(default_factory=dict)
     """The named parts of the path."""
+    _by_name: dict[bytes, list[bytes]] | None = None
 
     @property
     def method(self) -> str:
@@ -111,16 +113,24 @@ class Request:
     def path(self) -> str:
         return str(self.scope["path"])
 
+    @property
+    def address(self) -> str:
+        """The address that the connection comes from; '' where it is unknown."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
     def headers(self, name: bytes) -> list[str]:
         """Every value of a header, in order, without surrounding blanks."""
-        return [v.decode("latin-1").strip() for n, v in self.scope["headers"] if n == name]
+        if self._by_name is None:
+            self._by_name = {}
+            for found, value in self.scope["headers"]:
+                self._by_name.setdefault(found, []).append(value)
+        return [value.decode("latin-1").strip() for value in self._by_name.get(name, ())]
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or ''."""
-        for found, value in self.scope["headers"]:
-            if found == name:
-                return str(value.decode("latin-1").strip())
-        return ""
+        values = self.headers(name)
+        return values[0] if values else ""
 
     async def body(self, max_bytes: int) -> bytes:
         """The whole body; HttpError 400 beyond *max_bytes*, 408 where it comes too slowly."""

@@ -41,8 +41,8 @@ def time_prefixes(
 ) -> None:
     """Writes ``[time,"`` for every time, at ``out[starts[k] : starts[k + 1]]``.
 
-    Times are unix seconds with up to three decimals. *out* holds TIME_ROOM bytes a time and
-    *starts* is one longer than *times_ms*.
+    Times are unix seconds with three decimals, or none where they are whole. *out* holds TIME_ROOM
+    bytes a time and *starts* is one longer than *times_ms*.
     """
     data = pointer(out)
     at = np.int64(0)
@@ -59,13 +59,10 @@ def time_prefixes(
         rest = time_ms % 1000
         if rest:
             data[at] = _DOT
-            at += 1
-            scale = 100
-            while rest:
-                data[at] = _ZERO + rest // scale
-                at += 1
-                rest %= scale
-                scale //= 10
+            data[at + 1] = _ZERO + rest // 100
+            data[at + 2] = _ZERO + rest // 10 % 10
+            data[at + 3] = _ZERO + rest % 10
+            at += 4
         data[at] = _COMMA
         data[at + 1] = _QUOTE
         at += 2

@@ -3,21 +3,28 @@
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
+
+import orjson
 
 from promql.ast import Modifiers, VectorSelector
 from promql.errors import ParseError
 from promql.parser import parse
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import Hints
+from series.ports import Hints, Source
 from server import tenants
 from server.call import Call
-from server.http import Response, api_error, success
+from server.http import Response, api_error, dumps, success
 from server.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, read_params
+from server.query_limits import check_queue
 
-T = TypeVar("T")
 Matchers = tuple[Matcher, ...]
+
+MAX_UNMERGED = 1_000_000
+"""Label sets that several selectors may find before those found twice are taken together."""
+SLICE = 5_000
+"""Label sets or texts to write at once."""
 
 TRUNCATED = "results truncated due to limit"
 _EMPTY_SELECTOR = "vector selector must contain at least one non-empty matcher"
@@ -32,18 +39,35 @@ async def series(call: Call) -> Response:
         raise api_error("bad_data", "no match[] parameter provided")
     limit = params.limit()
     hints = _time_range(params)
-    selectors = _selectors(params)
 
-    def find() -> list[dict[str, str]]:
+    def find() -> Response:
+        try:
+            selectors = _selectors(params)
+        except ValueError as error:
+            raise invalid("match[]", str(error)) from None
         source = tenants.view(call.house.store, call.principal)
-        frames = [source.resolve(matchers, hints).frame for matchers in selectors]
-        frame = LabelFrame.concat(frames)
-        if len(frames) > 1:
-            frame = frame.take(frame.group_ids()[1])
-            frame = frame.take(frame.sort_order())
-        return frame.take(slice(0, limit + 1)).as_dicts() if limit else frame.as_dicts()
+        frame = _union(source, selectors, hints)
+        return _limited(frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts(), limit)
 
-    return _limited(await _in_worker(call, find), limit)
+    return await _in_worker(call, find)
+
+
+def _union(source: Source, selectors: list[Matchers], hints: Hints) -> LabelFrame:
+    """The distinct label sets that any of *selectors* matches, sorted."""
+    frames: list[LabelFrame] = []
+    for matchers in selectors:
+        frames.append(source.resolve(matchers, hints).frame)
+        if sum(frame.size for frame in frames[1:]) > MAX_UNMERGED:
+            frames = [_distinct(frames)]
+    if len(frames) == 1:
+        return frames[0]
+    frame = _distinct(frames)
+    return frame.take(frame.sort_order())
+
+
+def _distinct(frames: list[LabelFrame]) -> LabelFrame:
+    frame = LabelFrame.concat(frames)
+    return frame.take(frame.group_ids()[1])
 
 
 async def labels(call: Call) -> Response:
@@ -51,14 +75,14 @@ async def labels(call: Call) -> Response:
     params = await read_params(call.request)
     limit = params.limit()
     hints = _time_range(params)
-    selectors = _selectors(params) or [()]
 
-    def find() -> list[str]:
+    def find() -> Response:
         source = tenants.view(call.house.store, call.principal)
+        selectors = _optional_selectors(params)
         found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in selectors)
-        return sorted({name for names in found for name in names})
+        return _limited(sorted({name for names in found for name in names}), limit)
 
-    return _limited(await _in_worker(call, find), limit)
+    return await _in_worker(call, find)
 
 
 async def label_values(call: Call) -> Response:
@@ -69,14 +93,14 @@ async def label_values(call: Call) -> Response:
         raise api_error("bad_data", f'invalid label name: "{name}"')
     limit = params.limit()
     hints = _time_range(params)
-    selectors = _selectors(params) or [()]
 
-    def find() -> list[str]:
+    def find() -> Response:
         source = tenants.view(call.house.store, call.principal)
+        selectors = _optional_selectors(params)
         found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in selectors)
-        return sorted({value for values in found for value in values})
+        return _limited(sorted({value for values in found for value in values}), limit)
 
-    return _limited(await _in_worker(call, find), limit)
+    return await _in_worker(call, find)
 
 
 async def metadata(call: Call) -> Response:
@@ -128,14 +152,17 @@ def unescape_name(name: str) -> str:
     return "".join(parts)
 
 
-async def _in_worker(call: Call, work: Callable[[], T]) -> T:
-    return await asyncio.get_running_loop().run_in_executor(call.house.queries, work)
+async def _in_worker(call: Call, work: Callable[[], Response]) -> Response:
+    check_queue(call)
+    return await asyncio.get_running_loop().run_in_executor(call.queries, work)
 
 
 def _limited(found: list[Any], limit: int) -> Response:
-    if limit and len(found) > limit:
-        return success(found[:limit], [TRUNCATED])
-    return success(found)
+    """The answer, written in slices so that no call into the JSON writer takes long."""
+    warnings = [TRUNCATED] if limit and len(found) > limit else None
+    shown = found[:limit] if warnings else found
+    slices = (dumps(shown[at : at + SLICE])[1:-1] for at in range(0, len(shown), SLICE))
+    return success(orjson.Fragment(b"[%b]" % b",".join(slices)), warnings)
 
 
 def _time_range(params: Params) -> Hints:
@@ -144,14 +171,17 @@ def _time_range(params: Params) -> Hints:
     return Hints(start_ms, end_ms, values=False)
 
 
+def _optional_selectors(params: Params) -> list[Matchers]:
+    """Those of the request, or the one that matches everything; HttpError for what is none."""
+    try:
+        return _selectors(params) or [()]
+    except ValueError as error:
+        raise api_error("bad_data", str(error)) from None
+
+
 def _selectors(params: Params) -> list[Matchers]:
-    found = []
-    for text in params.all("match[]"):
-        try:
-            found.append(_selector(text))
-        except (ParseError, ValueError) as error:
-            raise invalid("match[]", str(error)) from None
-    return found
+    """ValueError for what is no selector. A long one takes a while, so not on the event loop."""
+    return [_selector(text) for text in dict.fromkeys(params.all("match[]"))]
 
 
 def _selector(text: str) -> Matchers:
@@ -159,9 +189,7 @@ def _selector(text: str) -> Matchers:
     try:
         node = parse(text)
     except ParseError as error:
-        if error.message == _EMPTY_SELECTOR:
-            raise ValueError(_EMPTY_MATCH) from None
-        raise
+        raise ValueError(_EMPTY_MATCH if error.message == _EMPTY_SELECTOR else str(error)) from None
     if not isinstance(node, VectorSelector) or node.modifiers != Modifiers():
         raise ValueError(f"1:1: parse error: {text!r} is not a series selector")
     if all(matcher.matches("") for matcher in node.all_matchers):

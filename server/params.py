@@ -3,6 +3,7 @@
 Source: web/api/v1/api.go of Prometheus 3.14 (parseTime, parseDuration, parseLimitParam).
 """
 
+import asyncio
 import math
 import re
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,13 @@ import orjson
 from series.durations import parse_duration_ms
 from server.http import HttpError, Request, api_error
 
-MAX_FORM_BYTES = 10 << 20
+MAX_FORM_BYTES = 4 << 20
+MAX_JSON_BYTES = 1 << 20
+"""The JSON parser holds the interpreter, so it must never be busy for long."""
+MAX_PARAMS = 1000
+"""Values of all parameters together, ``match[]`` among them."""
+INLINE_BYTES = 16_384
+"""A longer body is taken apart in another thread."""
 MIN_TIME_MS = -(2**62)
 MAX_TIME_MS = 2**62
 """Beyond any sample; far enough from the limits of int64 to add a range to."""
@@ -90,20 +97,37 @@ async def read_params(request: Request) -> Params:
     A POST body is a form whatever its content type says, or a JSON object of texts, numbers,
     booleans and lists of them.
     """
-    url = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    if request.method != "POST":
-        return Params(url)
-    body = (await request.body(MAX_FORM_BYTES)).strip()
-    if body.startswith(b"{"):
-        return Params(_json_pairs(body) + url)
-    return Params(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True) + url)
+    url = request.scope["query_string"]
+    body = (await request.body(MAX_FORM_BYTES)).strip() if request.method == "POST" else b""
+    if len(url) + len(body) <= INLINE_BYTES:
+        return _params(url, body)
+    return await asyncio.to_thread(_params, url, body)
+
+
+def _params(url: bytes, body: bytes) -> Params:
+    pairs = _json_pairs(body) if body.startswith(b"{") else _form_pairs(body)
+    return Params(pairs + _form_pairs(url))
+
+
+def _too_many() -> HttpError:
+    return api_error("bad_data", f"more than {MAX_PARAMS} parameters")
+
+
+def _form_pairs(text: bytes) -> list[tuple[str, str]]:
+    if text.count(b"&") >= MAX_PARAMS:
+        raise _too_many()
+    return parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True)
 
 
 def _json_pairs(body: bytes) -> list[tuple[str, str]]:
+    if len(body) > MAX_JSON_BYTES:
+        raise api_error("bad_data", f"the JSON body exceeds the {MAX_JSON_BYTES} bytes limit")
     try:
         members = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise api_error("bad_data", f"error parsing JSON body: {error}") from None
+    if sum(len(value) if isinstance(value, list) else 1 for value in members.values()) > MAX_PARAMS:
+        raise _too_many()
     return [
         (name, _json_text(name, item))
         for name, value in members.items()

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -22,11 +23,20 @@ from promql.matrix import Matrix, ScalarRow, Text
 from promql.notes import ExecutionError
 from promql.parser import parse
 from promql.printer import to_text
-from series.ports import Context, QueryCanceled, QueryTimeout, StorageError, TooManySamples
+from series.ports import (
+    Context,
+    NotInMemory,
+    QueryCanceled,
+    QueryTimeout,
+    StorageError,
+    TooManySamples,
+)
 from server import result_json
 from server.call import Call
 from server.http import Response, api_error, dumps, success
 from server.params import Params, invalid, parse_seconds, read_params
+from server.query_limits import FewSeries, check_query, check_queue
+from server.quick import QUICK_SAMPLES, Kind
 from server.tenants import view
 
 log = logging.getLogger("o11y.query")
@@ -90,10 +100,14 @@ async def query_range(call: Call) -> Response:
 async def format_query(call: Call) -> Response:
     """``/api/v1/format_query``: the expression, printed anew."""
     text = (await read_params(call.request)).get("query")
-    try:
-        return success(to_text(parse(text)))
-    except ParseError as error:
-        raise invalid("query", str(error)) from None
+
+    def formatted() -> Response:
+        try:
+            return success(to_text(parse(text)))
+        except ParseError as error:
+            raise invalid("query", str(error)) from None
+
+    return await asyncio.get_running_loop().run_in_executor(call.queries, formatted)
 
 
 def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, limit: int) -> Asked:
@@ -121,30 +135,63 @@ def _deprecated_stats(value: str) -> str:
 
 
 async def _run(call: Call, asked: Asked, kind: str) -> Response:
-    """Evaluates in a worker; the asker's leaving cancels."""
+    """Evaluates here where that is quick, else in a worker; the asker's leaving cancels."""
+    check_queue(call)
+    length_ms = asked.times.end_ms - asked.times.start_ms if asked.times is not None else 0
+    limits = check_query(call, asked.query, int(length_ms))
     context = Context(
         deadline=time.monotonic() + asked.timeout_ms / 1000,
-        max_samples=call.house.options.max_samples,
+        max_samples=limits.max_samples_per_query or call.house.options.max_samples,
     )
     loop = asyncio.get_running_loop()
-    metrics = call.house.metrics
-    began = time.perf_counter()
-    work = loop.run_in_executor(call.house.queries, _answer_slices, call, asked, context)
-    watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
-    metrics.running.inc()
-    try:
-        first, rest = await work
-    except BaseException:
-        context.cancelled.set()
-        watch.cancel()
-        raise
-    finally:
-        metrics.running.dec()
-        metrics.queries.labels(kind).observe(time.perf_counter() - began)
+    tenant = call.principal.tenant
+
+    def org() -> str:
+        return tenant if tenant in call.house.store.opened() else ""
+
+    with call.house.metrics.queries.asked(kind, org, context) as asking, _refusals():
+        if (whole := _quickly(call, asked, context)) is not None:
+            return Response(whole)
+        watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
+
+        def work() -> tuple[bytes, Iterator[bytes] | None]:
+            asking.begins()
+            return _answer_slices(call, asked, context)
+
+        try:
+            first, rest = await loop.run_in_executor(call.queries, work)
+        except BaseException:
+            context.cancelled.set()
+            watch.cancel()
+            raise
     if rest is None:
         watch.cancel()
         return Response(first)
-    return Response(_stream(first, rest, call.house.queries, context))
+    return Response(_stream(first, rest, call.queries, context))
+
+
+def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
+    """The answer, made at once where the same query was quick before; None for the others."""
+    kind = _kind(call, asked)
+    if not call.house.quick.knows(kind):
+        return None
+    most = context.max_samples
+    context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
+    try:
+        whole, rest = _answer_slices(call, asked, context)
+    except (TooManySamples, NotInMemory):
+        call.house.quick.forget(kind)
+        context.samples_read = 0
+        return None
+    finally:
+        context.max_samples, context.memory_only = most, False
+    assert rest is None
+    return whole
+
+
+def _kind(call: Call, asked: Asked) -> Kind:
+    times = asked.times
+    return call.principal.tenant, asked.query, times.grid.count if times is not None else 0
 
 
 def _watch(call: Call, context: Context, loop: asyncio.AbstractEventLoop) -> None:
@@ -175,13 +222,16 @@ def _answer_slices(
     call: Call, asked: Asked, context: Context
 ) -> tuple[bytes, Iterator[bytes] | None]:
     """The first slices of the answer's body, and the others where there are more."""
+    began = time.perf_counter()
     answer = _evaluate(call, asked, context)
     slices = _body(answer, asked, context)
     first = b"".join(islice(slices, WHOLE_SLICES))
     following = next(slices, None)
-    if following is None:
-        return first, None
-    return first + following, slices
+    if following is not None:
+        return first + following, slices
+    if not context.touched_disk:
+        call.house.quick.learn(_kind(call, asked), time.perf_counter() - began)
+    return first, None
 
 
 def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
@@ -189,12 +239,22 @@ def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
     if asked.lookback_ms is not None and asked.lookback_ms > 0:
         options = replace(options, lookback_ms=asked.lookback_ms)
     engine = Engine(options)
+    context.check()
+    source = view(call.house.store, call.principal)
+    most_series = call.house.limits.of(call.principal.tenant).max_fetched_series_per_query
+    if most_series:
+        exceeded = call.house.metrics.limited.labels("max-fetched-series-per-query").inc
+        source = FewSeries(source, most_series, exceeded)
+    if asked.times is None:
+        return engine.instant(source, asked.query, asked.at_ms, context)
+    return engine.range(source, asked.query, asked.times, context)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what the engine and the storage raise into what the asker hears."""
     try:
-        context.check()
-        source = view(call.house.store, call.principal)
-        if asked.times is None:
-            return engine.instant(source, asked.query, asked.at_ms, context)
-        return engine.range(source, asked.query, asked.times, context)
+        yield
     except ParseError as error:
         raise invalid("query", str(error)) from None
     except ExecutionError as error:
@@ -250,7 +310,7 @@ def _result(answer: Answer, value: Matrix | ScalarRow | Text | Raw) -> Iterator[
         case Text(text):
             return iter((result_json.point(start_ms, text),))
         case ScalarRow(values):
-            return iter((result_json.point(start_ms, result_json.format_float(values[0])),))
+            return iter((result_json.point(start_ms, result_json.format_scalar(values[0])),))
         case Matrix() if answer.type.value == "instant vector":
             times_ms = np.full(value.series_count, start_ms, dtype=np.int64)
             return result_json.vector(value.frame, times_ms, value.values[:, 0].copy())

@@ -1,7 +1,8 @@
 """The JSON of query results, in slices, with Go's number formatting.
 
-Source: util/jsonutil of Prometheus 3.14: ``strconv 'f' -1``, ``'e'`` below 1e-6 and from 1e21 on;
-times are unix seconds with up to three decimals.
+Source: util/jsonutil and promql/value.go of Prometheus 3.14. The values of series are ``strconv 'f'
+-1``, ``'e'`` below 1e-6 and from 1e21 on, their times unix seconds with three decimals or none.
+Scalars and texts take another way there: always ``'f'``, times with as few decimals as will do.
 """
 
 import math
@@ -24,23 +25,17 @@ Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
-def format_float(value: float) -> str:
-    """*value* as Prometheus writes it into JSON strings."""
+def format_scalar(value: float) -> str:
+    """*value* as a scalar's: the shortest digits that read back, never with an exponent."""
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    text = repr(float(value)).removesuffix(".0")
-    size = abs(value)
-    if size != 0 and (size < 1e-6 or size >= 1e21):
-        mantissa, _, exponent = f"{Decimal(text):e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{exponent[0]}{exponent[1:].zfill(2)}"
-    return format(Decimal(text), "f") if "e" in text else text
+    return format(Decimal(repr(float(value)).removesuffix(".0")), "f")
 
 
 def format_time(time_ms: int) -> str:
-    """*time_ms* as unix seconds with up to three decimals."""
+    """*time_ms* as unix seconds with as few decimals as will do: a scalar's or a text's."""
     whole, rest = divmod(abs(time_ms), 1000)
     sign = "-" if time_ms < 0 else ""
     return f"{sign}{whole}" + (f".{rest:03}".rstrip("0") if rest else "")
@@ -61,7 +56,7 @@ def vector(frame: LabelFrame, times_ms: Numbers, values: Values) -> Iterator[byt
     yield b"["
     for start in range(0, len(values), SLICE_POINTS):
         part = rows[start : start + SLICE_POINTS]
-        heads = _heads(frame.take(part), b'"value":')
+        heads = _heads(frame if len(part) == frame.size else frame.take(part), b'"value":')
         body = _spliced(
             values[part], part, np.arange(1, len(part) + 1, dtype=np.int64), heads, prefixes, b"}"
         )

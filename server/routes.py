@@ -7,7 +7,17 @@ them all.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from server import metadata_api, query_api, status_api, write_api
+from server import (
+    admin_api,
+    import_api,
+    metadata_api,
+    otlp_api,
+    push_api,
+    query_api,
+    status_api,
+    targets_api,
+    write_api,
+)
 from server.auth import Need
 from server.call import Call
 from server.http import Response
@@ -16,11 +26,12 @@ GET = ("GET",)
 GET_HEAD = ("GET", "HEAD")
 GET_POST = ("GET", "POST")
 POST = ("POST",)
+PUSH = ("POST", "PUT", "DELETE")
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One path; ``{name}`` stands for one segment of it.
+    """One path; ``{name}`` stands for one segment of it, ``{name:path}`` for all that are left.
 
     ``params`` are the parameters that the documentation lists, those with ``*`` are required.
     """
@@ -37,9 +48,47 @@ class Route:
 _INSTANT = ("query*", "time", "timeout", "limit", "lookback_delta", "stats")
 _RANGE = ("query*", "start*", "end*", "step*", "timeout", "limit", "lookback_delta", "stats")
 _SERIES = ("start", "end", "limit")
+_INFLUX = ("db", "bucket", "precision")
 
 ROUTES = (
-    Route("/api/v1/write", POST, Need.WRITE, write_api.write, "Remote write 1.0", hot=True),
+    Route("/api/v1/write", POST, Need.WRITE, write_api.write, "Remote write 1.0 and 2.0", hot=True),
+    *(
+        Route(path, POST, Need.WRITE, otlp_api.metrics, "OTLP metrics", hot=True)
+        for path in (
+            "/v1/metrics",
+            "/v1/v1/metrics",  # an SDK whose OTEL_EXPORTER_OTLP_ENDPOINT ends in /v1
+            "/otlp/v1/metrics",
+            "/api/v1/otlp/v1/metrics",
+            "/opentelemetry/v1/metrics",
+        )
+    ),
+    Route(
+        "/api/v1/import/prometheus",
+        POST,
+        Need.WRITE,
+        import_api.prometheus,
+        "Import Prometheus text or OpenMetrics",
+        ("timestamp",),
+        hot=True,
+    ),
+    Route("/api/v1/import", POST, Need.WRITE, import_api.json_lines, "Import JSON lines", hot=True),
+    *(
+        Route(path, PUSH, Need.WRITE, push_api.push, "Push a group of metrics", hot=True)
+        for job in ("/metrics/job/{job}", "/metrics/job@base64/{job}")
+        for path in (job, f"{job}/{{labels:path}}")
+    ),
+    *(
+        Route(
+            path, POST, Need.WRITE, import_api.influx_write, "Influx line protocol", _INFLUX, True
+        )
+        for path in ("/write", "/api/v2/write")
+    ),
+    Route(
+        "/ping", GET_HEAD, Need.NOTHING, import_api.influx_ping, "Influx: is it there?", hot=True
+    ),
+    Route(
+        "/query", GET_POST, Need.ANY_KEY, import_api.influx_query, "Influx: yes to all", hot=True
+    ),
     *(
         Route(path, GET_POST, Need.READ, query_api.query, "Instant query", _INSTANT, hot=True)
         for path in ("/api/v1/query", "/v1/metrics/query", "/v1/o11y/query")
@@ -78,12 +127,55 @@ ROUTES = (
         "Types, help texts and units of metrics",
         ("metric", "limit", "limit_per_metric"),
     ),
+    Route(
+        "/api/v1/targets",
+        GET,
+        Need.READ,
+        targets_api.targets,
+        "What is scraped",
+        ("state", "scrapePool"),
+    ),
+    Route(
+        "/api/v1/targets/metadata",
+        GET,
+        Need.READ,
+        targets_api.targets_metadata,
+        "What targets tell of their metrics",
+        ("match_target", "metric", "limit"),
+    ),
+    Route(
+        "/api/v1/targets/relabel_steps",
+        GET,
+        Need.READ,
+        targets_api.relabel_steps,
+        "What a job's relabelling does",
+        ("scrapePool*", "labels*"),
+    ),
+    Route("/api/v1/scrape_pools", GET, Need.READ, targets_api.scrape_pools, "Names of the jobs"),
+    Route(
+        "/api/v1/scrape_pools/config",
+        GET,
+        Need.READ,
+        targets_api.scrape_pool_config,
+        "One job's configuration",
+        ("scrapePool*",),
+    ),
+    Route("/api/v1/status/config", GET, Need.READ, targets_api.config, "The configuration"),
+    Route("/-/reload", POST, Need.ADMIN, targets_api.reload, "Load the configuration again"),
     Route("/api/v1/status/buildinfo", GET, Need.READ, status_api.buildinfo, "Versions"),
+    Route("/v1/admin/orgs", GET, Need.ADMIN, admin_api.orgs, "Organizations"),
+    Route("/v1/admin/keys", ("GET", "POST"), Need.ADMIN, admin_api.keys, "Keys"),
+    Route("/v1/admin/keys/{id}", ("DELETE",), Need.ADMIN, admin_api.revoke, "Revoke a key"),
+    Route("/v1/admin/limits", GET, Need.ADMIN, admin_api.limits, "Limits in force"),
+    Route("/v1/admin/usage", GET, Need.ADMIN, admin_api.usage, "What organizations hold"),
     Route("/metrics", GET, Need.ANY_KEY, status_api.metrics, "The server's own metrics"),
     Route("/-/healthy", GET_HEAD, Need.NOTHING, status_api.healthy, "Is it alive?", hot=True),
     Route("/-/ready", GET_HEAD, Need.NOTHING, status_api.ready, "Does it answer?", hot=True),
     Route("/", GET_HEAD, Need.ANY_KEY, status_api.home, "The start page", hot=True),
 )
+
+
+_REST = ":path}"
 
 
 class Router:
@@ -99,9 +191,13 @@ class Router:
             return fixed, {}
         segments = path.split("/")
         for pattern, route in self._open:
-            if len(pattern) != len(segments):
+            parts = segments
+            if pattern[-1].endswith(_REST):
+                parts = [*segments[: len(pattern) - 1], "/".join(segments[len(pattern) - 1 :])]
+            if len(pattern) != len(parts):
                 continue
-            pairs = list(zip(pattern, segments, strict=True))
-            if all(a == b or (a.startswith("{") and b) for a, b in pairs):
-                return route, {a[1:-1]: b for a, b in pairs if a.startswith("{")}
+            pairs = list(zip(pattern, parts, strict=True))
+            if all(a == b or (a.startswith("{") and (b or a.endswith(_REST))) for a, b in pairs):
+                captures = {a[1:-1]: b for a, b in pairs if a.startswith("{")}
+                return route, {name.removesuffix(":path"): b for name, b in captures.items()}
         return None

@@ -1,34 +1,39 @@
 """What the server tells about itself on ``/metrics``.
 
-Sums over all tenants: no number here belongs to one of them.
+Every series has a bounded number of label values, none of which a stranger can make. Families that
+name organizations call the label ``org``: it decides who may see a series.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from server import connection
+from server.push_groups import PushGroups
+from server.query_metrics import OTHER, QueryMetrics
 from server.settings import PROMETHEUS_VERSION, VERSION
+from server.storage_metrics import StorageCollector
+from tsdb.db import DbStats
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
-COUNTERS = frozenset(
-    (
-        "wal_fsyncs",
-        "wal_failures",
-        "appended_samples",
-        "seals",
-        "seal_failures",
-        "replayed_samples",
-        "replay_damaged_bytes",
-        "replay_torn_bytes",
-        "replay_lost_samples",
-    )
-)
-"""The fields of the storage's statistics that only grow."""
+# The times at which our counters were made tell nothing that process_start_time_seconds does not.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def _everybody(org: str) -> bool:
+    del org
+    return True
 
 
 class SelfMetrics:
@@ -41,58 +46,121 @@ class SelfMetrics:
             "o11y_build_info", "1, with the versions.", ["version", "prometheus"], registry=registry
         )
         info.labels(VERSION, PROMETHEUS_VERSION).set(1)
+        self.http = HttpMetrics(registry)
         self.samples = Counter(
-            "o11y_ingest_samples", "Samples acknowledged as stored.", registry=registry
+            "o11y_ingest_samples",
+            "Samples acknowledged as stored, by door.",
+            ["door"],
+            registry=registry,
         )
         self.refused = Counter(
             "o11y_ingest_refused_samples",
-            "Samples refused, by reason.",
-            ["reason"],
+            "Samples refused, by door and reason.",
+            ["door", "reason"],
             registry=registry,
         )
-        self.requests = Counter(
-            "o11y_http_requests", "Answered requests.", ["path", "code"], registry=registry
-        )
-        self.queries = Histogram(
-            "o11y_query_duration_seconds",
-            "Time from a query's arrival to its first answered bytes.",
-            ["kind"],
+        self.skipped = Counter(
+            "o11y_ingest_skipped",
+            "What was in order and is not kept, by door and kind.",
+            ["door", "kind"],
             registry=registry,
-            buckets=_SECONDS,
         )
-        self.running = Gauge("o11y_queries_running", "Queries being evaluated.", registry=registry)
+        self.limited = Counter(
+            "o11y_limited_requests",
+            "Queries refused, by the limit that they exceed.",
+            ["limit"],
+            registry=registry,
+        )
+        self.queries = QueryMetrics(registry)
         self.maintenance_failures = Counter(
             "o11y_maintenance_failures", "Rounds of background work that failed.", registry=registry
         )
 
     def observe_storage(
-        self, tenants: Callable[[], list[str]], stats: Callable[[], list[object]]
+        self, tenants: Callable[[], list[str]], stats: Callable[[], Iterable[DbStats]]
     ) -> None:
-        """Adds the storage's numbers, read at each scrape.
+        """Adds the storage's numbers, read at each scrape; see StorageCollector."""
+        self.registry.register(StorageCollector(tenants, stats))
 
-        *stats* gives one dataclass of plain numbers a tenant; equal fields are summed, those in
-        COUNTERS are counters, what is no number is left out.
-        """
-        self.registry.register(_StorageCollector(tenants, stats))
+    def observe_pushes(self, pushes: PushGroups) -> None:
+        """Adds how much is remembered of the pushed groups."""
+        groups = Gauge("o11y_push_groups", "Push groups remembered.", registry=self.registry)
+        groups.set_function(lambda: len(pushes))
+        series = Gauge(
+            "o11y_push_group_series", "Series of push groups remembered.", registry=self.registry
+        )
+        series.set_function(lambda: pushes.series_count)
 
-    def page(self) -> bytes:
-        """The text of ``/metrics``."""
-        return generate_latest(self.registry)
+    def families(self, shown: Callable[[str], bool] = _everybody) -> Iterator[Metric]:
+        """All metrics; of the series that name an organization those for which *shown* says so."""
+        for family in self.registry.collect():
+            family.samples = [
+                sample
+                for sample in family.samples
+                if (org := sample.labels.get("org", OTHER)) == OTHER or shown(org)
+            ]
+            yield family
+
+    def page(self, shown: Callable[[str], bool] = _everybody) -> bytes:
+        """The text of ``/metrics``; see ``families``."""
+        return generate_latest(_Collected(self.families(shown)))
 
 
-class _StorageCollector:
-    def __init__(self, tenants: Callable[[], list[str]], stats: Callable[[], list[object]]) -> None:
-        self._tenants = tenants
-        self._stats = stats
+class HttpMetrics:
+    """Requests, by the path of their route; ``other`` is what leads nowhere."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.in_flight = Gauge(
+            "o11y_http_requests_in_flight", "Requests being answered.", registry=registry
+        )
+        self._requests = Counter(
+            "o11y_http_requests",
+            "Answered requests; 499 is an asker who did not wait.",
+            ["path", "code"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "o11y_http_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["path"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._received = Counter(
+            "o11y_http_received_bytes", "Bodies received.", ["path"], registry=registry
+        )
+        self._sent = Counter("o11y_http_sent_bytes", "Bodies sent.", ["path"], registry=registry)
+        registry.register(_ClosedConnections())
+
+    def answered(
+        self, path: str, status: int, seconds: float, received_bytes: int, sent_bytes: int
+    ) -> None:
+        """Counts one request."""
+        self._requests.labels(path, str(status)).inc()
+        self._duration.labels(path).observe(seconds)
+        self._received.labels(path).inc(received_bytes)
+        self._sent.labels(path).inc(sent_bytes)
+
+
+class _ClosedConnections:
+    """A collector of what ``server.connection`` counts."""
 
     def collect(self) -> Iterator[Metric]:
-        yield GaugeMetricFamily("o11y_tenants", "Tenants with data.", len(self._tenants()))
-        sums: dict[str, float] = {}
-        for one in self._stats():
-            for name, value in dataclasses.asdict(one).items():  # type: ignore[call-overload]
-                if isinstance(value, int | float):
-                    sums[name] = sums.get(name, 0) + value
-        for name, value in sums.items():
-            family = CounterMetricFamily if name in COUNTERS else GaugeMetricFamily
-            help_text = f"The storage's {name.replace('_', ' ')}, over all tenants."
-            yield family(f"o11y_storage_{name}", help_text, value)
+        family = CounterMetricFamily(
+            "o11y_http_closed_connections",
+            "Connections that the server ended, by reason.",
+            labels=["reason"],
+        )
+        for reason, count in connection.closed.items():
+            family.add_metric([reason], count)
+        yield family
+
+
+class _Collected:
+    """Families that have been collected, as a collector."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families

@@ -1,8 +1,12 @@
 """Settings: everything a user can set, with its default, in one place."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+
+from server.logs import LogFormat, LogLevel
+from wire.otlp_options import Options as OtlpOptions
 
 VERSION = "0.1.0"
 """Ours; ``o11y --version``."""
@@ -44,10 +48,22 @@ class Settings:
     retention_ms: int = 15 * 86_400_000
     features: frozenset[str] = frozenset()
     keys_file: Path | None = None
+    limits_file: Path | None = None
     query_timeout_ms: int = 120_000
     query_workers: int = 2
     write_workers: int = 2
     drain_seconds: int = 30
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    log_format: LogFormat = LogFormat.TEXT
+    log_level: LogLevel = LogLevel.INFO
+    log_access: bool = False
+    config_file: Path | None = None
+    scrape_tenant: str = ""
+    """Whose scraped samples are; if empty the only tenant of the keys, else the default one."""
+    otlp: OtlpOptions = field(default_factory=OtlpOptions)
+    self_scrape: str = ""
+    """The organization that gets our own metrics; none if empty."""
 
     @property
     def open_mode(self) -> bool:
@@ -69,6 +85,7 @@ def parse_listen(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether *host* (a name or an address without brackets) is this machine by definition."""
     name = host.lower().removesuffix(".")

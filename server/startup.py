@@ -16,7 +16,8 @@ _KERNEL_FILES = ("series", "tsdb", "promql", "wire", "server")
 
 def base_url(settings: Settings, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"http://{host}:{port}"
+    scheme = "https" if settings.tls_cert else "http"
+    return f"{scheme}://{host}:{port}"
 
 
 def banner(settings: Settings, url: str, pid: int) -> str:

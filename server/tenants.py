@@ -1,15 +1,21 @@
 """The way from a request to a tenant's store: one function, and what it gives for nobody."""
 
 import numpy as np
-from tsdb.store import Store
 
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
+from series.labels import METRIC_NAME
 from series.matcher import Matcher
 from series.metadata import Metadata
 from series.ports import Context, Hints, Selection, Source
 from server.auth import Principal
 from tsdb.db import Db
+from tsdb.store import Store
+
+ALWAYS_MS = 2**62
+"""Beyond all times, on both sides."""
+_SUFFIXES = ("_bucket", "_count", "_sum", "_total", "_info", "_created")
+"""What series put behind the name of their metric family."""
 
 
 def tenant_db(store: Store, principal: Principal, *, create: bool) -> Db | None:
@@ -24,13 +30,44 @@ def tenant_db(store: Store, principal: Principal, *, create: bool) -> Db | None:
 def view(store: Store, principal: Principal) -> Source:
     """What *principal* may read, frozen now; empty for an unknown tenant."""
     db = tenant_db(store, principal, create=False)
-    return NOBODY if db is None else db.view()
+    if db is None:
+        return NOBODY
+    return _Scoped(db.view(), principal.matchers) if principal.matchers else db.view()
 
 
 def metadata(store: Store, principal: Principal) -> dict[str, Metadata]:
     """The metric metadata that *principal* may read."""
     db = tenant_db(store, principal, create=False)
-    return {} if db is None else db.metadata()
+    if db is None:
+        return {}
+    if not principal.matchers:
+        return db.metadata()
+    source = view(store, principal)
+    names = set(source.label_values(METRIC_NAME, (), -ALWAYS_MS, ALWAYS_MS))
+    return {
+        name: one
+        for name, one in db.metadata().items()
+        if name in names or any(name + suffix in names for suffix in _SUFFIXES)
+    }
+
+
+class _Scoped:
+    """A Source of which only the series that *matchers* match are seen."""
+
+    def __init__(self, source: Source, matchers: tuple[Matcher, ...]) -> None:
+        self._source = source
+        self._matchers = matchers
+
+    def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
+        return self._source.resolve((*matchers, *self._matchers), hints)
+
+    def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
+        return self._source.label_names((*matchers, *self._matchers), start_ms, end_ms)
+
+    def label_values(
+        self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
+    ) -> list[str]:
+        return self._source.label_values(name, (*matchers, *self._matchers), start_ms, end_ms)
 
 
 class _EmptySelection:

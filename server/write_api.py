@@ -1,96 +1,91 @@
-"""Remote write: bytes to the tenant's storage, and the answer that senders act upon.
+"""Remote write 1.0 and 2.0: bytes to the tenant's storage, and the answer that senders act upon.
 
-204 and 400 end a sender's attempt; with 503 it keeps the batch and tries again. So everything that
-is wrong with the *content* is 400, with what can be stored stored.
+204 and 400 end a sender's attempt; with 429 and 503 it keeps the batch and tries again. So
+everything that is wrong with the *content* is 400, with what can be stored stored.
 """
 
-import asyncio
-from collections import Counter
-from concurrent.futures import Future
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from series.ports import Appended
 from server.call import Call
-from server.http import Response, text_error
-from server.tenants import tenant_db
+from server.http import HttpError, Response, text_error
+from server.ingest import Delivery, Headers, Outcome, http_error, receive
+from wire import remote_write, remote_write_v2
 from wire.errors import Malformed
-from wire.remote_write import MAX_DECODED_BYTES, WriteRequest, decode
+from wire.write_request import MAX_DECODED_BYTES, WriteRequest
 
 MAX_BODY_BYTES = MAX_DECODED_BYTES + MAX_DECODED_BYTES // 6 + 32
 """What snappy makes at most of the largest message."""
-INLINE_BYTES = 4096
-"""A body up to here is decoded and queued faster than handed to another thread."""
-MAX_LINES = 10
-RETRY_AFTER = ((b"retry-after", b"5"),)
 
-_MESSAGE = "prometheus.WriteRequest"
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """One version of the protocol; ``message`` names it in the content type."""
+
+    message: str
+    door: str
+    decode: Callable[[bytes, str], WriteRequest]
+
+
+_V1 = _Version("prometheus.WriteRequest", "remote_write", remote_write.decode)
+_V2 = _Version("io.prometheus.write.v2.Request", "remote_write_2", remote_write_v2.decode)
+_MEDIA_TYPE = "application/x-protobuf"
+_ENCODINGS = ("snappy", "zstd")
 
 
 async def write(call: Call) -> Response:
     """``POST /api/v1/write``: answers once everything accepted is durable."""
-    _check_headers(call)
-    body = await call.request.body(MAX_BODY_BYTES)
+    version, encoding = _negotiated(call)
+    outcome = Outcome(0)
     try:
-        if len(body) <= INLINE_BYTES:
-            decoded, pending = _queue(call, body)
-        else:
-            loop = asyncio.get_running_loop()
-            decoded, pending = await loop.run_in_executor(call.house.writes, _queue, call, body)
-        done = [await asyncio.wrap_future(one) for one in pending]
-    except Malformed as error:
-        raise text_error(400, str(error)) from None
-    except OSError as error:
-        raise text_error(503, f"the storage cannot write: {error}", RETRY_AFTER) from None
-    return _answer(call, decoded, done)
+        body = await call.request.body(MAX_BODY_BYTES)
+
+        def decoded() -> Delivery:
+            return Delivery.of(version.decode(body, encoding))
+
+        outcome = await receive(call, version.door, len(body), decoded)
+        response = outcome.response()
+    except (Malformed, OSError) as error:
+        response = http_error(error).response
+    except HttpError as error:
+        response = error.response
+    if version is _V1:
+        return response
+    return replace(response, headers=(*response.headers, *_written(outcome.stored)))
 
 
-def _check_headers(call: Call) -> None:
-    """415 for what is not snappy-compressed remote write 1.0; missing headers count as it."""
+def _negotiated(call: Call) -> tuple[_Version, str]:
+    """The version and the encoding of the body; missing headers mean snappy and 1.0.
+
+    HttpError 415 for others, so that senders fall back to what we take.
+    """
     kind = call.request.header(b"content-type")
     media_type, *parameters = (part.strip() for part in kind.split(";"))
-    if media_type.lower() not in ("", "application/x-protobuf"):
-        raise text_error(415, f"content type {kind!r} is not application/x-protobuf")
+    if media_type.lower() not in ("", _MEDIA_TYPE):
+        raise text_error(415, f"content type {kind!r} is not {_MEDIA_TYPE}")
+    version = _V1
     for parameter in parameters:
         name, _, value = parameter.partition("=")
-        if name.strip().lower() == "proto" and value.strip().strip('"') != _MESSAGE:
-            raise text_error(415, f"protobuf message {value!r} is not accepted, only {_MESSAGE}")
-    encoding = call.request.header(b"content-encoding")
-    if encoding.lower() not in ("", "snappy"):
-        raise text_error(415, f"content encoding {encoding!r} is not snappy")
+        if name.strip().lower() == "proto":
+            version = _version(value.strip().strip('"'))
+    encoding = call.request.header(b"content-encoding").lower() or "snappy"
+    if encoding not in _ENCODINGS:
+        raise text_error(415, f"content encoding {encoding!r} is not snappy or zstd")
+    return version, encoding
 
 
-def _queue(call: Call, body: bytes) -> tuple[WriteRequest, list["Future[Appended]"]]:
-    """Decodes *body* and hands it to the storage; a tenant is made only for something to store."""
-    decoded = decode(body)
-    if not decoded.batch.series_count and not decoded.metadata:
-        return decoded, []
-    db = tenant_db(call.house.store, call.principal, create=True)
-    assert db is not None
-    pending = []
-    if decoded.metadata:
-        pending.append(db.put_metadata(decoded.metadata))
-    if decoded.batch.series_count:
-        pending.append(db.append(decoded.batch))
-    return decoded, pending
+def _version(message: str) -> _Version:
+    for version in (_V1, _V2):
+        if message == version.message:
+            return version
+    accepted = f"{_V1.message} and {_V2.message}"
+    raise text_error(415, f"protobuf message {message!r} is not accepted, only {accepted}")
 
 
-def _answer(call: Call, decoded: WriteRequest, done: list[Appended]) -> Response:
-    metrics = call.house.metrics
-    stored = sum(one.samples for one in done)
-    metrics.samples.inc(stored)
-    refused = Counter(decoded.refused)
-    for one in done:
-        refused.update(one.refused)
-    if not refused:
-        return Response(status=204)
-    for reason, count in refused.items():
-        metrics.refused.labels(reason).inc(count)
-    refusals = [*decoded.refusals, *(refusal for one in done for refusal in one.refusals)]
-    lines = [_line(refusal.detail, str(refusal.labels)) for refusal in refusals]
-    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(refused.items()))
-    lines = [*lines[: MAX_LINES - 1], f"refused: {counts}; stored: {stored}"]
-    raise text_error(400, "\n".join(lines))
-
-
-def _line(detail: str, labels: str) -> str:
-    text = detail if labels in detail else f"{detail} for series {labels}"
-    return text.replace("\n", "\\n")
+def _written(samples: int) -> Headers:
+    """What a 2.0 sender learns of what was stored, whatever the status."""
+    counts = {"samples": samples, "histograms": 0, "exemplars": 0}
+    return tuple(
+        (f"x-prometheus-remote-write-{what}-written".encode(), str(count).encode())
+        for what, count in counts.items()
+    )

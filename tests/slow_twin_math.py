@@ -325,7 +325,8 @@ def bucket_fraction(lower: float, upper: float, buckets: Buckets) -> float:
         return NAN
     if lower >= upper:
         return 0.0
-    return divide(_rank(upper, merged) - _rank(lower, merged), count)
+    ranks = (min(_rank(value, merged), count) for value in (upper, lower))
+    return divide(next(ranks) - next(ranks), count)
 
 
 def _rank(value: float, buckets: Buckets) -> float:

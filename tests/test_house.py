@@ -13,7 +13,8 @@ ROOMS = {
     "tsdb": {"series"},
     "promql": {"series"},
     "wire": {"series"},
-    "server": {"series", "tsdb", "promql", "wire"},
+    "scrape": {"series", "wire"},
+    "server": {"series", "tsdb", "promql", "wire", "scrape"},
 }
 """Room -> the rooms that it may import besides itself."""
 

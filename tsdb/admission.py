@@ -23,6 +23,7 @@ SHOWN_REFUSALS = 10
 DUPLICATE_TIMESTAMP = "duplicate-timestamp"
 TOO_OLD = "too-old"
 TOO_FAR_IN_FUTURE = "too-far-in-future"
+MAX_SERIES = "max-series-per-tenant"
 
 _OUT_OF_BOUNDS = {
     registry_kernels.TOO_OLD: (TOO_OLD, "too old sample"),
@@ -80,10 +81,36 @@ def admit(batch: SeriesBatch, oldest_ms: int, newest_ms: int) -> Admitted:
     return admitted
 
 
-def resolve_series(admitted: Admitted, head: Head, publish: Lock) -> Samples:
+@dataclass(frozen=True, slots=True)
+class SeriesLimit:
+    """How many series with samples the head may hold; known ones are always taken.
+
+    ``detail`` is what a sender is told, with ``{count}`` in the place of how many there are.
+    """
+
+    maximum: int = 2**62
+    detail: str = "too many series: {count}"
+
+    def ceiling(self, head: Head) -> int:
+        """Up to which ``series_count`` the *head* may register series now."""
+        known = head.series_count
+        if known < self.maximum:
+            return self.maximum
+        return known + max(0, self.maximum - self.live(head))
+
+    @staticmethod
+    def live(head: Head) -> int:
+        """The series with samples."""
+        return head.series_count - int(np.count_nonzero(head.empty_series()))
+
+
+def resolve_series(
+    admitted: Admitted, head: Head, publish: Lock, ceiling: int, limit: SeriesLimit
+) -> Samples:
     """The admitted samples by the head's series; series that have any become known to it.
 
-    *publish* is taken while the head changes.
+    Where the head would hold more than *ceiling* series, samples of the last unknown ones are
+    refused for *limit*. *publish* is taken while the head changes.
     """
     batch = admitted.batch
     ids, fingerprints = head.registry.look_up(batch)
@@ -92,10 +119,44 @@ def resolve_series(admitted: Admitted, head: Head, publish: Lock) -> Samples:
         used = np.zeros(batch.series_count, dtype=np.bool_)
         used[admitted.rows] = True
         ids[unknown & ~used] = 0
+        new = np.flatnonzero(ids < 0)
+        room = max(0, ceiling - head.series_count)
+        if len(new) > room:
+            surplus = _surplus(fingerprints[new], room)
+            _refuse_series(admitted, new[surplus], limit, head)
+            ids[new[surplus]] = 0
         if (ids < 0).any():
             with publish:
                 head.register(batch, ids, fingerprints)
     return Samples(ids[admitted.rows], admitted.times, admitted.bits)
+
+
+def _surplus(fingerprints: NDArray[np.uint64], room: int) -> NDArray[np.bool_]:
+    """bool[n]: the rows beyond the first *room* distinct *fingerprints* (uint64[n, 2])."""
+    if room == 0:
+        return np.ones(len(fingerprints), dtype=np.bool_)
+    _, first, ids = np.unique(fingerprints, axis=0, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    surplus: NDArray[np.bool_] = rank[ids.reshape(-1)] >= room
+    return surplus
+
+
+def _refuse_series(
+    admitted: Admitted, rows: NDArray[np.int64], limit: SeriesLimit, head: Head
+) -> None:
+    """Takes the samples of *rows* out, and counts them as refused."""
+    refused_rows = np.zeros(admitted.batch.series_count, dtype=np.bool_)
+    refused_rows[rows] = True
+    kept = ~refused_rows[admitted.rows]
+    admitted.refused[MAX_SERIES] += int(np.count_nonzero(~kept))
+    detail = limit.detail.format(count=limit.live(head))
+    for row in rows[:SHOWN_REFUSALS].tolist():
+        first = int(np.argmax(admitted.rows == row))
+        admitted.refuse(MAX_SERIES, detail, row, int(admitted.times[first]))
+    admitted.rows = admitted.rows[kept]
+    admitted.times = admitted.times[kept]
+    admitted.bits = admitted.bits[kept]
 
 
 def conclude(

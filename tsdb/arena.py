@@ -8,10 +8,11 @@ stands in a page is their business.
 
 import threading
 from collections import deque
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tsdb.memory import memory_bytes
 
 PAGE_SAMPLES = 64
 PAGE_BYTES = PAGE_SAMPLES * 8
@@ -158,26 +159,3 @@ class Epoch:
     def __del__(self) -> None:
         for value_pages, time_pages in self._dropped:
             self._arena.give_back(value_pages, time_pages)
-
-
-def memory_bytes() -> int:
-    """The memory this process may use: the machine's, or less where its control group says so."""
-    total = _meminfo_total()
-    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(limit).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            total = min(total, int(text))
-    return total
-
-
-def _meminfo_total() -> int:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemTotal:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30

@@ -1,10 +1,12 @@
 """Block: an immutable directory of sealed series, read frame by frame. A Part.
 
-Opening reads nothing; the index is read when first asked for, as arrays. A ref is the row of a
-series in the block's label order.
+Opening reads nothing; the index is read when it is asked for, and kept as arrays in the cache. A
+ref is the row of a series in the block's label order. A frame that turns out to be damaged is
+left out from then on: the rest is read as if it had never been.
 """
 
 import itertools
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -31,10 +33,13 @@ from tsdb.block_format import (
 )
 from tsdb.codec import unpack_frame
 from tsdb.label_texts import LabelTable
+from tsdb.lru import Lru
 from tsdb.part import Fingerprints, PartRows, Refs
 from tsdb.postings import LabelIndex
 
 Int64s = NDArray[np.int64]
+
+log = logging.getLogger("o11y.storage")
 
 _numbers = itertools.count()
 
@@ -53,11 +58,44 @@ class _Index(NamedTuple):
     segment_columns: Int64s
     segment_frames: Int64s
     segment_slots: Int64s
-    segment_flags: Int64s
     column_first_ms: Int64s
     column_last_ms: Int64s
     column_counts: Int64s
     frame_offsets: Int64s
+    damage: tuple[tuple[NDArray[np.bool_], str], ...] = ()
+    """What was left out: the series that it touches (bool[s]), and a text."""
+
+    @property
+    def size_bytes(self) -> int:
+        arrays = [field for field in self if isinstance(field, np.ndarray)]
+        return self.labels.size_bytes + sum(array.nbytes for array in arrays)
+
+    def without(self, frame: int, text: str) -> "_Index":
+        """Without the segments whose values or times stand in *frame*."""
+        in_time_frame = self.segment_columns // block_kernels.FRAME_SEGMENTS == frame
+        kept = ~((self.segment_frames == frame) | in_time_frame)
+        series = len(self.series_segments) - 1
+        rows = np.repeat(np.arange(series), np.diff(self.series_segments))
+        touched = np.zeros(series, dtype=np.bool_)
+        touched[rows[~kept]] = True
+        columns = self.segment_columns[kept]
+        series_segments = _bounds(np.bincount(rows[kept], minlength=series))
+        return self._replace(
+            series_segments=series_segments,
+            series_samples=_series_samples(series_segments, self.column_counts[columns]),
+            segment_columns=columns,
+            segment_frames=self.segment_frames[kept],
+            segment_slots=self.segment_slots[kept],
+            damage=(*self.damage, (touched, text)),
+        )
+
+
+class _DamagedFrame(Exception):
+    """A frame cannot be what was written; its number, and what is wrong."""
+
+    def __init__(self, frame: int, text: str) -> None:
+        super().__init__(text)
+        self.frame = frame
 
 
 class Block:
@@ -71,7 +109,7 @@ class Block:
         self._cache = cache
         self._number = next(_numbers)
         self._loading = threading.Lock()
-        self._index: _Index | None = None
+        self._damaged: dict[int, str] = {}
 
     @property
     def sequence(self) -> int:
@@ -84,6 +122,10 @@ class Block:
     @property
     def max_time_ms(self) -> int:
         return self.meta.max_time_ms
+
+    @property
+    def on_disk(self) -> bool:
+        return True
 
     @property
     def token(self) -> Hashable:
@@ -109,8 +151,34 @@ class Block:
         share = (covered + 1) / (self.max_time_ms - self.min_time_ms + 1)
         return int(self._loaded().series_samples[refs].sum() * share) + 1
 
+    @property
+    def index_bytes(self) -> int:
+        """The memory that the index takes at the moment."""
+        return self._cache.indexes.size_of(self._number)
+
+    @property
+    def damaged_frames(self) -> int:
+        """How many frames have been found to be damaged."""
+        return len(self._damaged)
+
+    def damage(self, refs: Refs) -> list[str]:
+        if not self._damaged:
+            return []
+        return [text for touched, text in self._loaded().damage if touched[refs].any()]
+
     def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        index = self._loaded()
+        while True:
+            index = self._loaded()
+            try:
+                return self._read(index, refs, start_ms, end_ms)
+            except _DamagedFrame as found:
+                offset = int(index.frame_offsets[found.frame])
+                text = f"{self._data} is damaged at offset {offset}: {found}; samples are left out"
+                log.error("%s", text)
+                self._damaged[found.frame] = text
+                self._cache.indexes.drop(self._number)
+
+    def _read(self, index: _Index, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
         firsts, counts, sequences, ends, pieces, runs = block_kernels.plan_times(
             np.ascontiguousarray(refs, dtype=np.int64),
             index.series_segments,
@@ -153,7 +221,7 @@ class Block:
             frame = int(pieces[0, first])
             body = self._cache.frame((self._number, frame), partial(self._load_frame, index, frame))
             if not kernel(body, pieces, first, end, out):
-                raise self._damaged(index, frame, "frame does not hold the samples it should")
+                raise _DamagedFrame(frame, "frame does not hold the samples it should")
 
     def _load_frame(self, index: _Index, frame: int) -> NDArray[np.uint8]:
         start, end = index.frame_offsets[frame : frame + 2].tolist()
@@ -162,21 +230,21 @@ class Block:
                 data = self._cache.files.pread(fd, end - start, start)
             return unpack_frame(data, frame)
         except OSError as error:
-            raise StorageError(
-                f"cannot read {self.directory / 'data'} at offset {start}: {error}"
-            ) from error
+            raise StorageError(f"cannot read {self._data} at offset {start}: {error}") from error
         except ValueError as error:
-            raise self._damaged(index, frame, str(error)) from None
-
-    def _damaged(self, index: _Index, frame: int, text: str) -> StorageError:
-        offset = int(index.frame_offsets[frame])
-        return StorageError(f"{self.directory / 'data'} is damaged at offset {offset}: {text}")
+            raise _DamagedFrame(frame, str(error)) from None
 
     def _loaded(self) -> _Index:
-        index = self._index
+        indexes: Lru[int, _Index] = self._cache.indexes
+        index = indexes.get(self._number)
         if index is None:
             with self._loading:
-                index = self._index = self._index or self._load_index()
+                index = indexes.get(self._number)
+                if index is None:
+                    index = self._load_index()
+                    for frame, text in list(self._damaged.items()):
+                        index = index.without(frame, text)
+                    indexes.put(self._number, index, index.size_bytes)
         return index
 
     def _load_index(self) -> _Index:
@@ -213,16 +281,14 @@ def _parse_index(sections: dict[Section, bytes], meta: BlockMeta) -> _Index:
     column_counts = columns.column()
     series_segments = _bounds(per_series)
     fingerprints = np.frombuffer(sections[Section.FINGERPRINTS], dtype=np.uint64).reshape(-1, 2)
-    totals = _bounds(column_counts[segment_columns])
     index = _Index(
         labels=LabelIndex.load(_label_table(read)),
         fingerprints=fingerprints,
         series_segments=series_segments,
-        series_samples=np.diff(totals[series_segments]),
+        series_samples=_series_samples(series_segments, column_counts[segment_columns]),
         segment_columns=segment_columns,
         segment_frames=segments.column(),
         segment_slots=segments.column(),
-        segment_flags=segments.column(),
         column_first_ms=column_first_ms,
         column_last_ms=column_last_ms,
         column_counts=column_counts,
@@ -247,6 +313,10 @@ def _label_table(read: dict[Section, ColumnReader]) -> LabelTable:
         row_starts=_bounds(rows.column()),
         row_labels=rows.column().astype(np.int32),
     )
+
+
+def _series_samples(series_segments: Int64s, counts: Int64s) -> Int64s:
+    return np.diff(_bounds(counts)[series_segments])
 
 
 def _bounds(sizes: Int64s) -> Int64s:

@@ -1,7 +1,7 @@
 """BlockCache: what the blocks of all tenants share in memory, and its bounds.
 
-Verified, decompressed frames (about as large as on disk, since they are still byte planes) and
-open files. Both are kept by last use; threads may use the cache at once.
+Indexes, verified and decompressed frames (about as large as on disk, since they are still byte
+planes) and open files. All are kept by last use; threads may use the cache at once.
 """
 
 import threading
@@ -9,11 +9,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tsdb.files import Files
+from tsdb.lru import Lru
+from tsdb.memory import memory_bytes
 
 Bytes = NDArray[np.uint8]
 FrameKey = tuple[int, int]
@@ -31,20 +34,25 @@ class _OpenFile:
 class BlockCache:
     """See the module's head."""
 
-    def __init__(self, files: Files, *, frame_bytes: int = 64 << 20, open_files: int = 256) -> None:
+    def __init__(
+        self,
+        files: Files,
+        *,
+        frame_bytes: int = 64 << 20,
+        index_bytes: int | None = None,
+        open_files: int = 256,
+    ) -> None:
+        """At most so much is held; of indexes by default an eighth of the memory."""
         self.files = files
-        self._max_bytes = frame_bytes
+        self.frames: Lru[FrameKey, Bytes] = Lru(frame_bytes)
+        self.indexes: Lru[int, Any] = Lru(
+            memory_bytes() // 8 if index_bytes is None else index_bytes
+        )
+        """By the block's number in the process; what an index is, is the block's business."""
         self._max_files = open_files
         self._lock = threading.Lock()
-        self._frames: OrderedDict[FrameKey, Bytes] = OrderedDict()
-        self._bytes = 0
         self._open: OrderedDict[Path, _OpenFile] = OrderedDict()
         self._retired: deque[Path] = deque()
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of the frames held."""
-        return self._bytes
 
     @property
     def open_files(self) -> int:
@@ -53,20 +61,11 @@ class BlockCache:
 
     def frame(self, key: FrameKey, load: Callable[[], Bytes]) -> Bytes:
         """The frame *key*, from memory or by *load*."""
-        with self._lock:
-            found = self._frames.get(key)
-            if found is not None:
-                self._frames.move_to_end(key)
-                return found
-        loaded = load()
-        with self._lock:
-            if key not in self._frames:
-                self._frames[key] = loaded
-                self._bytes += loaded.nbytes
-            while self._bytes > self._max_bytes:
-                _, oldest = self._frames.popitem(last=False)
-                self._bytes -= oldest.nbytes
-        return loaded
+        found = self.frames.get(key)
+        if found is None:
+            found = load()
+            self.frames.put(key, found, found.nbytes)
+        return found
 
     @contextmanager
     def opened(self, path: Path) -> Iterator[int]:
@@ -94,22 +93,31 @@ class BlockCache:
         self._retired.append(directory)
 
     def sweep(self) -> None:
-        """Removes the files of blocks that were retired; OSError where the disk refuses."""
-        while self._retired:
-            directory = self._retired[0]
-            with self._lock:
-                file = self._open.pop(directory / "data", None)
-            if file is not None:
-                self.files.close(file.fd)
-            self.files.remove_tree(directory)
-            self._retired.popleft()
+        """Removes the files of blocks that were retired.
+
+        OSError where the disk refuses; what is left is tried again by the next sweep.
+        """
+        error: OSError | None = None
+        for _ in range(len(self._retired)):
+            directory = self._retired.popleft()
+            try:
+                with self._lock:
+                    file = self._open.pop(directory / "data", None)
+                if file is not None:
+                    self.files.close(file.fd)
+                self.files.remove_tree(directory)
+            except OSError as refused:
+                self._retired.append(directory)
+                error = refused
+        if error is not None:
+            raise error
 
     def close(self) -> None:
-        """Drops the frames and closes the files; nobody may be reading."""
+        """Lets go of all; nobody may be reading."""
         self.sweep()
+        self.indexes.clear()
+        self.frames.clear()
         with self._lock:
-            self._frames.clear()
-            self._bytes = 0
             self._close_surplus(0)
 
     def _close_surplus(self, keep: int) -> None:

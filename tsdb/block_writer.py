@@ -31,9 +31,9 @@ from tsdb.codec import (
     FrameEncoder,
 )
 from tsdb.files import Files
+from tsdb.interner import Interner
 from tsdb.label_texts import LabelTable
 from tsdb.part import Fingerprints
-from tsdb.postings import LabelIndex
 
 Int64s = NDArray[np.int64]
 
@@ -85,9 +85,9 @@ def write_block(
     aside = directory.with_suffix(".tmp")
     files.remove_tree(aside)
     files.mkdir(aside)
-    index = LabelIndex()
-    index.append(batch.keys, batch.key_starts, batch.key_ends)
-    labels = index.dump()
+    interner = Interner()
+    interner.append(batch.keys, batch.key_starts, batch.key_ends)
+    labels = interner.table()
     segments = _cut(batch, labels)
     columns = _time_columns(batch, segments)
     data = _DataFile(files, aside / "data", sequence)

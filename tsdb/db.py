@@ -6,8 +6,9 @@ changed nothing. A round takes all writes that wait, so they share one record an
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,10 @@ from series.batch import SeriesBatch
 from series.metadata import Metadata
 from series.ports import Appended
 from tsdb import records, seal
-from tsdb.admission import Admitted, admit, conclude, resolve_series
+from tsdb.admission import Admitted, SeriesLimit, admit, conclude, resolve_series
 from tsdb.committer import Committer
-from tsdb.head import NEVER_MS, Samples, join_samples
-from tsdb.part import Part
+from tsdb.head import Samples, join_samples
+from tsdb.part import NEVER_MS, Part
 from tsdb.records import LoggedSamples, NewSeries, Section
 from tsdb.replay import replay
 from tsdb.state import DbOptions, Machine, State
@@ -38,7 +39,9 @@ _ROUND_SAMPLES = 1 << 17
 class DbStats:
     """Plain numbers of one tenant for /metrics; counts since the start, sizes in bytes.
 
-    ``head_samples`` still counts sealed samples that share a page with others.
+    ``head_samples`` still counts sealed samples that share a page with others. ``waiting_writes``
+    are queued now; ``writes`` have been carried out in ``rounds``, after they had waited
+    ``write_wait_seconds`` in all for their round to begin.
     """
 
     head_series: int
@@ -47,13 +50,21 @@ class DbStats:
     blocks: int
     block_bytes: int
     block_samples: int
+    block_index_memory_bytes: int
+    block_damaged_frames: int
     wal_segments: int
     wal_bytes: int
     wal_fsyncs: int
     wal_failures: int
     appended_samples: int
     refused_samples: dict[str, int]
+    waiting_writes: int
+    writes: int
+    write_wait_seconds: float
+    rounds: int
+    round_seconds: float
     seals: int
+    seal_seconds: float
     seal_failures: int
     dropped_blocks: int
     replayed_samples: int
@@ -68,6 +79,16 @@ class _Waiting(NamedTuple):
     batch: SeriesBatch | None
     metadata: Mapping[str, Metadata]
     future: "Future[Appended]"
+    since_seconds: float
+    """When it came, by ``time.monotonic``."""
+
+
+class _Entered(NamedTuple):
+    """A batch on its way through a round; ``at`` is its place in the round."""
+
+    at: int
+    admitted: Admitted
+    samples: Samples
 
 
 class Db:
@@ -84,6 +105,8 @@ class Db:
         self._state = State(directory, options, machine)
         self._committer = committer
         self._maintenance = threading.Lock()
+        self.series_limit = SeriesLimit()
+        self._entrance = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
         self._closed = False
         self._logged_segment = -1
@@ -95,18 +118,19 @@ class Db:
 
     def append(self, batch: SeriesBatch) -> "Future[Appended]":
         """Stores the batch; see ``series.ports.Sink``. Returns at once."""
-        return self._enqueue(_Waiting(batch, {}, Future()))
+        return self._enqueue(_Waiting(batch, {}, Future(), time.monotonic()))
 
     def put_metadata(self, metadata: Mapping[str, Metadata]) -> "Future[Appended]":
         """Remembers what is told of metrics; the future resolves once that is durable."""
-        return self._enqueue(_Waiting(None, metadata, Future()))
+        return self._enqueue(_Waiting(None, metadata, Future(), time.monotonic()))
 
     def _enqueue(self, waiting: _Waiting) -> "Future[Appended]":
-        if self._closed:
-            waiting.future.set_exception(OSError("the database is closed"))
-        else:
-            self._waiting.append(waiting)
-            self._committer.wake(self)
+        with self._entrance:
+            if not self._closed:
+                self._waiting.append(waiting)
+                self._committer.wake(self)
+                return waiting.future
+        waiting.future.set_exception(OSError("the database is closed"))
         return waiting.future
 
     @property
@@ -117,14 +141,27 @@ class Db:
         """Carries out writes that wait, in one round; then their futures are resolved."""
         with self._state.commit:
             due = self._take_waiting()
+            began = time.monotonic()
             try:
                 results = self._round(due)
             except BaseException as error:  # whatever it is, the senders must hear of it
                 for one in due:
                     one.future.set_exception(error)
                 return
-        for one, appended in zip(due, results, strict=True):
-            one.future.set_result(appended)
+            finally:
+                self._count_round(due, began)
+        for one, result in zip(due, results, strict=True):
+            if isinstance(result, Appended):
+                one.future.set_result(result)
+            else:
+                one.future.set_exception(result)
+
+    def _count_round(self, due: list[_Waiting], began: float) -> None:
+        counters = self._state.counters
+        counters.rounds += 1
+        counters.round_seconds += time.monotonic() - began
+        counters.writes += len(due)
+        counters.write_wait_seconds += sum(began - one.since_seconds for one in due)
 
     def _take_waiting(self) -> list[_Waiting]:
         """The writes of the next round: all that wait, but not much more than a round holds."""
@@ -137,40 +174,52 @@ class Db:
                 samples += one.batch.sample_count if one.batch is not None else 0
         return due
 
-    def _round(self, due: list[_Waiting]) -> list[Appended]:
+    def _round(self, due: list[_Waiting]) -> list[Appended | ValueError]:
+        """What becomes of each of *due*; a batch with a malformed key fails alone."""
         state = self._state
         now_ms = state.machine.now_ms()
         oldest_ms, newest_ms = state.oldest_ms, now_ms + state.options.max_future_ms
-        admitted = [admit(one.batch, oldest_ms, newest_ms) for one in due if one.batch is not None]
+        ceiling = self.series_limit.ceiling(state.head)
+        results: list[Appended | ValueError] = [Appended(0)] * len(due)
+        entered: list[_Entered] = []
+        for at, one in enumerate(due):
+            if one.batch is not None:
+                try:
+                    admitted = admit(one.batch, oldest_ms, newest_ms)
+                    samples = resolve_series(
+                        admitted, state.head, state.publish, ceiling, self.series_limit
+                    )
+                    entered.append(_Entered(at, admitted, samples))
+                except ValueError as error:
+                    results[at] = error
         told = {name: one for waiting in due for name, one in waiting.metadata.items()}
         metadata = {name: one for name, one in told.items() if state.metadata.get(name) != one}
-        resolved = [resolve_series(one, state.head, state.publish) for one in admitted]
-        samples = join_samples(resolved)
-        state.head.reserve(len(samples.series))
-        if len(samples.series) or metadata:
-            self._log(samples, metadata)
-            state.metadata = {**state.metadata, **metadata}
-        with state.publish:
-            outcomes = state.head.append(samples)
-            concluded = iter(self._conclude(admitted, resolved, outcomes))
+        samples = join_samples([one.samples for one in entered])
+        try:
+            state.head.reserve(len(samples.series))
+            if len(samples.series) or metadata:
+                self._log(samples, metadata)
+                state.metadata = {**state.metadata, **metadata}
+            with state.publish:
+                outcomes = state.head.append(samples)
+                for entry, result in zip(entered, self._conclude(entered, outcomes), strict=True):
+                    results[entry.at] = result
+        finally:
+            state.head.release_reserve()
         state.last_append_ms = now_ms
-        return [Appended(0) if one.batch is None else next(concluded) for one in due]
+        return results
 
-    def _conclude(
-        self, admitted: list[Admitted], resolved: list[Samples], outcomes: NDArray[np.uint8]
-    ) -> list[Appended]:
+    def _conclude(self, entered: list[_Entered], outcomes: NDArray[np.uint8]) -> Iterator[Appended]:
         counters = self._state.counters
-        results = []
         at = 0
-        for one, samples in zip(admitted, resolved, strict=True):
-            end = at + len(samples.series)
-            result = conclude(one, samples, outcomes[at:end], self._state.head)
+        for one in entered:
+            end = at + len(one.samples.series)
+            result = conclude(one.admitted, one.samples, outcomes[at:end], self._state.head)
             counters.appended += result.samples
             for reason, count in result.refused.items():
                 counters.refused[reason] = counters.refused.get(reason, 0) + count
-            results.append(result)
+            yield result
             at = end
-        return results
 
     def _log(self, samples: Samples, metadata: dict[str, Metadata]) -> None:
         """Makes one round durable, as one record."""
@@ -241,13 +290,21 @@ class Db:
                 blocks=len(blocks),
                 block_bytes=sum(block.meta.size_bytes for block in blocks),
                 block_samples=sum(block.meta.samples for block in blocks),
+                block_index_memory_bytes=sum(block.index_bytes for block in blocks),
+                block_damaged_frames=sum(block.damaged_frames for block in blocks),
                 wal_segments=len(wal.segments),
                 wal_bytes=wal.size_bytes,
                 wal_fsyncs=wal.fsyncs,
                 wal_failures=wal.failures,
                 appended_samples=counters.appended,
                 refused_samples=dict(counters.refused),
+                waiting_writes=len(self._waiting),
+                writes=counters.writes,
+                write_wait_seconds=counters.write_wait_seconds,
+                rounds=counters.rounds,
+                round_seconds=counters.round_seconds,
                 seals=counters.seals,
+                seal_seconds=counters.seal_seconds,
                 seal_failures=counters.seal_failures,
                 dropped_blocks=counters.dropped_blocks,
                 replayed_samples=replayed.samples,
@@ -257,6 +314,11 @@ class Db:
             )
 
     # Upkeep
+
+    @property
+    def head_pages(self) -> int:
+        """How much of the memory for samples is taken, in pages of the arena."""
+        return self._state.head.page_count
 
     def maintain(self) -> None:
         """Seals what is due and drops blocks older than the retention.
@@ -268,7 +330,8 @@ class Db:
 
     def refuse_writes(self) -> None:
         """From now on every write fails; those that wait are still carried out."""
-        self._closed = True
+        with self._entrance:
+            self._closed = True
 
     def close(self) -> None:
         """Lets go of files and memory; no write may be on its way."""

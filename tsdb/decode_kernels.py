@@ -42,8 +42,12 @@ def _locate(body: Any, planes: Any, odds: Any) -> Any:
     segments = len(odds)
     at = _PREAMBLE + _HEAD * segments
     for s in range(segments):
+        head = _PREAMBLE + _HEAD * s
+        width = body[head + 2]
+        if body[head + 1] >= len(_POWERS) or width > 8 or (body[head] == RAW and width < 8):
+            return False
         odds[s] = at
-        at += _ODD * int(_load(body, _PREAMBLE + _HEAD * s + 6, 2))
+        at += _ODD * int(_load(body, head + 6, 2))
     for plane in range(8):
         for s in range(segments):
             planes[s, plane] = at

@@ -239,7 +239,7 @@ def encode_values(values: Any, starts: Any, counts: Any, out: Any, bounds: Any, 
         else:
             exponent, odd_count = _scale(values, start, count, whole, odd)
             if exponent < 0:
-                scheme, exponent, width = RAW, 0, 8
+                scheme, exponent, width, base = RAW, 0, 8, np.int64(0)
                 for i in range(count):
                     residuals[done + i] = bits[start + i]
             else:

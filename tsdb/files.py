@@ -103,10 +103,6 @@ class Files:
         except FileNotFoundError:
             return []
 
-    def free_bytes(self, path: Path) -> int:
-        """What the file system of *path* can still take."""
-        return shutil.disk_usage(path).free
-
     def lock(self, path: Path) -> int:
         """Takes the lock file *path* for this process and returns its descriptor.
 

@@ -4,27 +4,21 @@ One thread at a time changes a head (its Db sees to that); readers work on snaps
 lock. See ``tsdb/head_kernels.py`` for how samples stand in the pages of the arena.
 """
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.matcher import Matcher
 from tsdb import head_kernels as kernels
-from tsdb import head_read_kernels as read_kernels
-from tsdb.arena import Arena, Epoch, Pages
-from tsdb.late import LateBuffer, LateSamples
-from tsdb.part import Fingerprints, PartRows, Refs
+from tsdb.arena import Arena, Epoch, HeadFull, Pages
+from tsdb.arrays import grown
+from tsdb.head_snapshot import HeadSnapshot
+from tsdb.late import LateBuffer
+from tsdb.part import NEVER_MS, Fingerprints
 from tsdb.postings import LabelIndex
-from tsdb.registry import Ids, Registry, Rows, grown
-
-NEVER_MS = -(2**63)
-"""Before all times."""
-HEAD_SEQUENCE = 2**62
-"""The head is younger than every block."""
+from tsdb.registry import Ids, Registry, Rows
 
 _NO_SAMPLES = (-1, -1, 0, 0)
 _BRANCHES = 256
@@ -83,6 +77,10 @@ class Head:
         self._min_time_ms, self._first_ms, self._max_time_ms = 2**63 - 1, 2**63 - 1, NEVER_MS
         self._drops = 0
         self._snapshot: HeadSnapshot | None = None
+        self.page_count = 0
+        """The pages of values that are taken, reserved ones included."""
+        self.starved = False
+        """Whether a ``reserve`` has failed since the last seal."""
 
     @property
     def series_count(self) -> int:
@@ -91,6 +89,12 @@ class Head:
     @property
     def late_count(self) -> int:
         return int(self._numbers[kernels.LATE_COUNT])
+
+    @property
+    def hidden_late_count(self) -> int:
+        """The late samples of times that are sealed."""
+        late = self._late.frozen(self.late_count)
+        return int(np.count_nonzero(late.times < self.visible_from_ms))
 
     @property
     def sample_count(self) -> int:
@@ -112,32 +116,48 @@ class Head:
         return self._max_time_ms
 
     def register(self, batch: SeriesBatch, ids: Ids, fingerprints: Fingerprints) -> None:
-        """Makes the rows of *batch* with id -1 known and fills in their ids."""
+        """Makes the rows of *batch* with id -1 known and fills in their ids.
+
+        ValueError where a key is malformed; then nothing has changed.
+        """
+        known = self.registry.size
         new_rows = self.registry.add(batch, ids, fingerprints)
-        self.index.append(batch.keys, batch.key_starts[new_rows], batch.key_ends[new_rows])
+        try:
+            self.index.append(batch.keys, batch.key_starts[new_rows], batch.key_ends[new_rows])
+        except ValueError:
+            self.registry.forget_from(known)
+            raise
         self._make_room()
 
     def reserve(self, samples: int) -> None:
-        """Takes pages for *samples* samples that are to be appended; HeadFull if there are none."""
+        """Takes pages for *samples* samples that are to be appended: in the worst case each of
+        them begins a page. HeadFull, and ``starved`` from then on, where there are not so many.
+        """
         numbers, arena = self._numbers, self._arena
-        free = int(numbers[kernels.FREE_VALUE_PAGES])
-        if free < samples:
-            more = arena.take_value_pages(samples - free)
-            self._value_pool = np.concatenate([self._value_pool[:free], more])
-            numbers[kernels.FREE_VALUE_PAGES] = samples
-        free = int(numbers[kernels.FREE_TIME_PAGES])
-        if free < samples:
-            more = arena.take_time_pages(samples - free)
-            self._time_pool = np.concatenate([self._time_pool[:free], more])
-            numbers[kernels.FREE_TIME_PAGES] = samples
+        try:
+            free = int(numbers[kernels.FREE_VALUE_PAGES])
+            if free < samples:
+                more = arena.take_value_pages(samples - free)
+                self._value_pool = np.concatenate([self._value_pool[:free], more])
+                numbers[kernels.FREE_VALUE_PAGES] = samples
+                self.page_count += len(more)
+            free = int(numbers[kernels.FREE_TIME_PAGES])
+            if free < samples:
+                more = arena.take_time_pages(samples - free)
+                self._time_pool = np.concatenate([self._time_pool[:free], more])
+                numbers[kernels.FREE_TIME_PAGES] = samples
+        except HeadFull:
+            self.starved = True
+            raise
 
     def release_reserve(self) -> None:
-        """Gives pages back that were reserved and not needed."""
+        """Gives pages back that were reserved and not needed, for any head to take."""
         numbers = self._numbers
         values = self._value_pool[: numbers[kernels.FREE_VALUE_PAGES]]
         times = self._time_pool[: numbers[kernels.FREE_TIME_PAGES]]
         self._value_pool = self._time_pool = np.zeros(0, dtype=np.int32)
         numbers[kernels.FREE_VALUE_PAGES] = numbers[kernels.FREE_TIME_PAGES] = 0
+        self.page_count -= len(values)
         self._arena.give_back(values, times)
 
     def release(self) -> None:
@@ -179,7 +199,7 @@ class Head:
             self._max_time_ms = max(self._max_time_ms, last_ms)
             if last_ms >= late_before_ms:
                 self._first_ms = min(self._first_ms, max(first_ms, late_before_ms))
-        self._snapshot = None
+            self._snapshot = None
         return outcomes
 
     def value_at(self, series: int, time_ms: int) -> float:
@@ -187,7 +207,7 @@ class Head:
         batch = self.snapshot().read(np.array([series], dtype=np.int64), time_ms, time_ms)
         return float(batch.values[0])
 
-    def snapshot(self) -> "HeadSnapshot":
+    def snapshot(self) -> HeadSnapshot:
         """What is there now; the same object as long as nothing changes."""
         if self._snapshot is None:
             self._snapshot = HeadSnapshot(
@@ -200,6 +220,7 @@ class Head:
                 fingerprints=self.registry.fingerprints,
                 token=("head", int(self._numbers[kernels.OWN]), self.generation),
                 visible_from_ms=self.visible_from_ms,
+                first_ms=self.first_ms,
                 min_time_ms=self._min_time_ms,
                 max_time_ms=self._max_time_ms,
             )
@@ -210,16 +231,17 @@ class Head:
         """Grows whenever a series gets its first sample or loses its last one."""
         return int(self._numbers[kernels.FILLED]) + self._drops
 
-    def freeze(self, until_ms: int) -> "HeadSnapshot":
+    def freeze(self, until_ms: int) -> HeadSnapshot:
         """The snapshot to seal up to *until_ms*: from now on earlier samples are late."""
         numbers = self._numbers
         numbers[kernels.LATE_BEFORE] = max(int(numbers[kernels.LATE_BEFORE]), until_ms)
         return self.snapshot()
 
-    def hide_sealed(self, frozen: "HeadSnapshot", until_ms: int) -> None:
+    def hide_sealed(self, frozen: HeadSnapshot, until_ms: int) -> None:
         """Takes out of sight what a seal of *frozen* up to *until_ms* put into blocks."""
         self._numbers[kernels.VISIBLE_FROM] = until_ms
         self._first_ms = 2**63 - 1
+        self.starved = False
         late = self._late.frozen(self.late_count)
         if len(frozen.late.series):
             kept = late.times >= until_ms
@@ -245,6 +267,7 @@ class Head:
         )  # fmt: skip
         self._epoch = self._epoch.end(value_pages[: freed[0]], time_pages[: freed[1]])
         self._first_ms = int(freed[2])
+        self.page_count -= int(freed[0])
         self._drops += 1
         self._snapshot = None
         return int(done)
@@ -284,96 +307,3 @@ class Head:
             self._state[rows:] = _NO_SAMPLES
             self._last_times = grown(self._last_times, self.series_count)
             self._last_times[rows:] = NEVER_MS
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HeadSnapshot:
-    """A Part: the samples of a head at one moment. A ref is the number of the series."""
-
-    arena: Arena
-    epoch: Epoch
-    registry: Registry
-    index: LabelIndex
-    state: NDArray[np.int32]
-    late: LateSamples
-    fingerprints: Fingerprints
-    visible_from_ms: int
-    token: Hashable
-    min_time_ms: int
-    max_time_ms: int
-    sequence: int = HEAD_SEQUENCE
-
-    def rows_between(self, start_ms: int, end_ms: int) -> tuple[SeriesBatch, Fingerprints]:
-        """The samples within [start_ms, end_ms] as a block takes them.
-
-        Only series that have some, ascending by their labels, with keys.
-        """
-        refs = self._matching(())
-        refs = refs[self.index.frame(refs).sort_order()]
-        batch = self.read(refs, start_ms, end_ms)
-        filled = np.diff(batch.offsets) > 0
-        refs = refs[filled]
-        keys, key_ends = self.registry.keys(refs)
-        batch = SeriesBatch(
-            values=batch.values,
-            times_ms=batch.times_ms,
-            offsets=np.concatenate([batch.offsets[:1], batch.offsets[1:][filled]]),
-            time_starts=batch.time_starts[filled],
-            keys=keys,
-            key_starts=np.concatenate([np.zeros(1, dtype=np.int64), key_ends])[:-1],
-            key_ends=key_ends,
-        )
-        return batch, self.fingerprints[refs]
-
-    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
-        """The matching series that have samples."""
-        refs = self._matching(matchers)
-        return PartRows(refs, self.fingerprints[refs], self.index.frame(refs))
-
-    def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
-        return self.index.label_names(self._matching(matchers))
-
-    def label_values(self, name: str, matchers: tuple[Matcher, ...]) -> list[str]:
-        return self.index.label_values(name, self._matching(matchers))
-
-    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
-        covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.min_time_ms) + 1
-        whole_ms = self.max_time_ms - self.min_time_ms + 1
-        share = min(1.0, max(0, covered_ms) / max(1, whole_ms))
-        return int(self.state[refs, kernels.COUNT].sum() * share) + len(self.late.series)
-
-    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        """Exactly the samples within the range."""
-        batch = self._read_pages(refs, max(start_ms, self.visible_from_ms), end_ms)
-        if not len(self.late.series):
-            return batch
-        return self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
-
-    def _matching(self, matchers: tuple[Matcher, ...]) -> Refs:
-        refs = self.index.select(matchers, len(self.state))
-        filled = self.state[refs, kernels.FIRST] >= 0
-        if not filled.all():
-            late = np.zeros(len(self.state), dtype=np.bool_)
-            late[self.late.series] = True
-            refs = refs[filled | late[refs]]
-        return refs
-
-    def _read_pages(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        arena = self.arena
-        offsets = np.zeros(len(refs) + 1, dtype=np.int64)
-        marks = np.empty(len(refs), dtype=np.uint64)
-        spans = read_kernels.measure(
-            refs, self.state, arena.times, arena.pages, start_ms, end_ms, offsets[1:], marks
-        )
-        np.cumsum(offsets, out=offsets)
-        samples = int(offsets[-1])
-        slots = np.zeros(1 << max(4, (2 * len(refs)).bit_length()), dtype=np.int32)
-        bits = np.empty(samples, dtype=np.uint64)
-        times = np.empty(samples, dtype=np.int64)
-        time_starts = np.empty(len(refs), dtype=np.int64)
-        written = read_kernels.gather(
-            refs, self.state, arena.values, arena.times, arena.pages, start_ms, end_ms,
-            offsets, marks, slots, np.empty(spans, dtype=np.int64),
-            np.empty(len(refs), dtype=np.int64), bits, times, time_starts,
-        )  # fmt: skip
-        return SeriesBatch(bits.view(np.float64), times[:written], offsets, time_starts)

@@ -361,6 +361,8 @@ def drop_before(
                 ticks[ticks_page, REFS] -= 1
                 if ticks[ticks_page, REFS] > 0:
                     break
+                # No hint leads to it any more, whoever takes it next.
+                ticks[ticks_page, OWNER] = 0
                 time_pages[freed[1]] = ticks_page
                 freed[1] += 1
                 ticks_page = ticks[ticks_page, HOME]

@@ -1,14 +1,14 @@
 """The texts of labels: what a LabelIndex keeps as Python strings, and how it is stored."""
 
-import itertools
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tsdb.arrays import grown
+
 Rows = NDArray[np.int64]
 Int32s = NDArray[np.int32]
-T = TypeVar("T", bound=np.generic)
 
 
 class LabelTable(NamedTuple):
@@ -49,14 +49,15 @@ class LabelName:
         name._codes = None
         return name
 
-    def add(self, value: str, label: int) -> int:
-        code = self.count
-        self.values.append(value)
-        self._labels = grown(self._labels, code + 1)
-        self._labels[code] = label
-        self.count += 1
-        self.codes[value] = code
-        return code
+    def add(self, values: list[str], labels: Rows) -> None:
+        """Appends new *values*, whose labels are *labels*."""
+        count = self.count + len(values)
+        codes = self.codes
+        self.values += values
+        self._labels = grown(self._labels, count)
+        self._labels[self.count : count] = labels
+        first, self.count = self.count, count
+        codes.update(zip(values, range(first, count), strict=True))
 
     @property
     def labels(self) -> Rows:
@@ -71,43 +72,29 @@ class LabelName:
         return self._codes
 
 
-def grown(array: NDArray[T], size: int) -> NDArray[T]:
-    """*array*, or a longer copy where it has less than *size* elements."""
-    if size <= len(array):
-        return array
-    longer = np.zeros(max(size, 2 * len(array)), dtype=array.dtype)
-    longer[: len(array)] = array
-    return longer
-
-
 def decode_labels(
-    text: NDArray[np.uint8], label_starts: Rows, first: int, end: int
-) -> list[tuple[str, str]]:
-    """(name, value) of the interned labels *first* up to *end*."""
-    starts = label_starts[first : end + 1].tolist()
-    body = text[starts[0] : starts[-1]].tobytes()
-    pairs = []
-    for start, stop in itertools.pairwise(starts):
-        size, at = _read_varint(body, start - starts[0] + 1)
-        name = body[at : at + size]
-        _, at = _read_varint(body, at + size + 1)
-        pairs.append((name.decode(), body[at : stop - starts[0]].decode()))
-    return pairs
+    text: NDArray[np.uint8], starts: Rows, parts: Int32s
+) -> tuple[list[str], list[str]]:
+    """Names and values of interned labels; ``starts`` int64[n + 1] and ``parts`` int32[n, 3] are
+    those of an Interner. UnicodeDecodeError where they are no UTF-8.
+    """
+    first = int(starts[0])
+    body = text[first : int(starts[-1])].tobytes()
+    name_starts, name_ends, value_starts = (starts[:-1] - first + part for part in parts.T)
+    return (
+        _slices(body, name_starts, name_ends),
+        _slices(body, value_starts, starts[1:] - first),
+    )
 
 
-def _read_varint(body: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while body[at] > 0x7F:
-        number |= (body[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-    return number | body[at] << shift, at + 1
+def _slices(body: bytes, starts: Rows, ends: Rows) -> list[str]:
+    spans = zip(starts.tolist(), ends.tolist(), strict=True)
+    if body.isascii():
+        text = body.decode("ascii")
+        return [text[start:end] for start, end in spans]
+    return [body[start:end].decode() for start, end in spans]
 
 
 def split_texts(values: bytes, starts: Rows) -> list[str]:
     """The texts between successive *starts*."""
-    bounds = starts.tolist()
-    text = values.decode()
-    if len(text) == len(values):
-        return [text[a:b] for a, b in itertools.pairwise(bounds)]
-    return [values[a:b].decode() for a, b in itertools.pairwise(bounds)]
+    return _slices(values, starts[:-1], starts[1:])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb import head_kernels, head_read_kernels
-from tsdb.registry import grown
+from tsdb.arrays import grown
 
 
 @dataclass(slots=True)

@@ -17,11 +17,10 @@ from series.metadata import Metadata
 from series.ports import StorageError
 from tsdb.block_format import BlockMeta, block_directory
 from tsdb.files import Files
+from tsdb.part import NEVER_MS
 
 MANIFEST_VERSION = 1
 SEED_BYTES = 16
-NEVER_MS = -(2**63)
-"""A time before all samples."""
 
 BLOCKS_NAME = "blocks"
 """The directory of all blocks, beside the manifest."""

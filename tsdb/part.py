@@ -5,7 +5,7 @@ snapshot of the head. Within a part a series is a *ref*, an integer that means n
 across parts series are the same where their fingerprints are equal.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -17,6 +17,9 @@ from series.matcher import Matcher
 
 Refs = NDArray[np.int64]
 Fingerprints = NDArray[np.uint64]
+
+NEVER_MS = -(2**63)
+"""Before all times."""
 
 
 class PartRows(NamedTuple):
@@ -50,6 +53,11 @@ class Part(Protocol):
         ...
 
     @property
+    def on_disk(self) -> bool:
+        """Whether ``read`` may have to wait for the disk."""
+        ...
+
+    @property
     def token(self) -> Hashable:
         """Changes whenever ``select`` might answer otherwise; no two parts ever share one."""
         ...
@@ -67,8 +75,13 @@ class Part(Protocol):
 
         Holds every sample with ``start_ms <= time <= end_ms`` and possibly neighbours outside.
         Times strictly rise within a row. Rows that share their times point at one stretch of
-        ``times_ms``. Raises StorageError where bytes are damaged or cannot be read.
+        ``times_ms``. Samples in damaged bytes are left out, see ``damage``; StorageError where
+        nothing can be read.
         """
+        ...
+
+    def damage(self, refs: Refs) -> Sequence[str]:
+        """What is known to be damaged, and therefore left out, of the samples of *refs*."""
         ...
 
     def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:

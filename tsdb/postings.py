@@ -8,7 +8,7 @@ One thread appends (callers see to that); any number select at the same time: wh
 says never changes, and a reader works on the state it found.
 """
 
-import os
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from series.frame import LabelColumn, LabelFrame
 from series.matcher import Matcher
 from tsdb import postings_kernels as kernels
-from tsdb.label_texts import LabelName, LabelTable, decode_labels, grown, split_texts
+from tsdb.arrays import grown
+from tsdb.interner import Interner
+from tsdb.interner_kernels import sort_rows
+from tsdb.label_texts import LabelName, LabelTable, decode_labels, split_texts
 
 Rows = NDArray[np.int64]
 Int32s = NDArray[np.int32]
@@ -55,18 +58,13 @@ class LabelIndex:
     """See the module's head."""
 
     def __init__(self) -> None:
-        self._seed = np.uint64(int.from_bytes(os.urandom(8), "little"))
-        self._slot_hashes = np.zeros(256, dtype=np.uint64)
-        self._slot_labels = np.full(256, -1, dtype=np.int32)
-        self._text = np.zeros(1024, dtype=np.uint8)
-        self._label_starts = np.zeros(64, dtype=np.int64)
-        self._counts = np.zeros(4, dtype=np.int64)
+        self._interner = Interner()
         self._names: list[LabelName] = []
         self._name_ids: dict[str, int] = {}
         self._state = _State(
             rows=0,
-            row_starts=np.zeros(64, dtype=np.int64),
-            row_labels=np.zeros(256, dtype=np.int32),
+            row_starts=self._interner.row_starts,
+            row_labels=self._interner.row_labels,
             label_names=np.zeros(64, dtype=np.int32),
             label_codes=np.zeros(64, dtype=np.int32),
             labels=0,
@@ -84,78 +82,57 @@ class LabelIndex:
         """The count of published rows."""
         return self._state.rows
 
+    @property
+    def size_bytes(self) -> int:
+        """About the memory that it takes, a Python string counted as 80 bytes."""
+        state = self._state
+        entries = int(state.row_starts[state.rows])
+        return 8 * state.rows + 2 * 4 * entries + (16 + 80) * state.labels
+
     def append(self, keys: NDArray[np.uint8], key_starts: Rows, key_ends: Rows) -> int:
         """Appends a row for each canonical key (not looked up: new series only).
 
-        Returns the first new row. ValueError where a key is malformed; nothing is appended then.
+        Returns the first new row. ValueError where a key is malformed or no UTF-8; nothing is
+        appended then.
         """
         first_row = self._state.rows
-        row_starts, row_labels = self._state.row_starts, self._state.row_labels
-        before = self._counts.copy()
-        done = 0
-        while True:
-            done = kernels.intern_keys(
-                keys,
-                key_starts,
-                key_ends,
-                done,
-                self._seed,
-                self._slot_hashes,
-                self._slot_labels,
-                self._text,
-                self._label_starts,
-                row_starts,
-                row_labels,
-                self._counts,
-            )
-            if done < 0:
-                self._counts[:2] = before[:2]
-                self._publish(first_row, row_starts, row_labels)
-                raise ValueError(f"malformed series key in row {-1 - done}")
-            if done == len(key_starts):
-                break
-            size = int(key_ends[done] - key_starts[done])
-            row_starts, row_labels = self._make_room(row_starts, row_labels, size)
-        self._publish(int(self._counts[0]), row_starts, row_labels)
+        before = self._interner.append(keys, key_starts, key_ends)
+        try:
+            self._publish()
+        except UnicodeDecodeError as error:
+            self._interner.undo(before)
+            raise ValueError(f"malformed series key: {error}") from None
         return first_row
 
-    def _make_room(
-        self, row_starts: Rows, row_labels: Int32s, key_size: int
-    ) -> tuple[Rows, Int32s]:
-        """Grows whatever array may not hold one more key of *key_size* bytes."""
-        rows, entries, labels, text_bytes = self._counts.tolist()
-        most = key_size // 4 + 2
-        row_starts = grown(row_starts, rows + 2)
-        row_labels = grown(row_labels, entries + most)
-        self._label_starts = grown(self._label_starts, labels + most + 1)
-        self._text = grown(self._text, text_bytes + key_size)
-        slots = len(self._slot_hashes)
-        while slots < 2 * (labels + most):
-            slots *= 2
-        if slots > len(self._slot_hashes):
-            hashes = np.zeros(slots, dtype=np.uint64)
-            slot_labels = np.full(slots, -1, dtype=np.int32)
-            kernels.rehash(self._slot_hashes, self._slot_labels, hashes, slot_labels)
-            self._slot_hashes, self._slot_labels = hashes, slot_labels
-        return row_starts, row_labels
-
-    def _publish(self, rows: int, row_starts: Rows, row_labels: Int32s) -> None:
-        """Names the labels that the kernel has numbered and shows the new rows to readers."""
-        state = self._state
-        labels = int(self._counts[2])
+    def _publish(self) -> None:
+        """Names the labels that the interner has numbered and shows the new rows to readers."""
+        interner, state = self._interner, self._state
+        labels = interner.labels
         label_names = grown(state.label_names, labels)
         label_codes = grown(state.label_codes, labels)
-        fresh = decode_labels(self._text, self._label_starts, state.labels, labels)
-        for label, (name, value) in enumerate(fresh, state.labels):
-            name_id = self._name_ids.get(name)
-            if name_id is None:
-                name_id = len(self._names)
+        starts = interner.label_starts[state.labels : labels + 1]
+        names, values = decode_labels(interner.text, starts, interner.parts[state.labels : labels])
+        for name in dict.fromkeys(names):
+            if name not in self._name_ids:
                 self._names.append(LabelName(name))
-                self._name_ids[name] = name_id
-            label_names[label] = name_id
-            label_codes[label] = self._names[name_id].add(value, label)
+                self._name_ids[name] = len(self._names) - 1
+        name_ids = np.array([self._name_ids[name] for name in names], dtype=np.int32)
+        label_names[state.labels : labels] = name_ids
+        order = np.argsort(name_ids, kind="stable")
+        bounds = np.flatnonzero(np.diff(name_ids[order], prepend=-1, append=-1)).tolist()
+        for begin, end in itertools.pairwise(bounds):
+            own = order[begin:end]
+            name = self._names[name_ids[own[0]]]
+            label_codes[state.labels + own] = np.arange(name.count, name.count + len(own))
+            name.add([values[at] for at in own.tolist()], state.labels + own)
         self._state = _State(
-            rows, row_starts, row_labels, label_names, label_codes, labels, len(self._names)
+            interner.rows,
+            interner.row_starts,
+            interner.row_labels,
+            label_names,
+            label_codes,
+            labels,
+            len(self._names),
         )
 
     # -- asking
@@ -287,32 +264,12 @@ class LabelIndex:
                 found = self._postings = _Postings(state.rows, starts, rows)
         return found
 
-    # -- as columns
-
-    def dump(self) -> LabelTable:
-        """All rows as plain columns, the labels renumbered in ascending order."""
+    def in_label_order(self, rows: Rows) -> Rows:
+        """*rows* in ascending order of their labels; not for an index that was loaded."""
         state = self._state
-        order = sorted(range(len(self._names)), key=lambda name_id: self._names[name_id].text)
-        renumbered = np.zeros(state.labels, dtype=np.int32)
-        values: list[bytes] = []
-        name_firsts = [0]
-        for name_id in order:
-            name = self._names[name_id]
-            codes = sorted(range(1, len(name.values)), key=name.values.__getitem__)
-            labels = name.labels[codes]
-            renumbered[labels] = np.arange(len(values), len(values) + len(codes))
-            values += [name.values[code].encode() for code in codes]
-            name_firsts.append(len(values))
-        value_starts = np.zeros(len(values) + 1, dtype=np.int64)
-        np.cumsum([len(value) for value in values], out=value_starts[1:])
-        return LabelTable(
-            names=tuple(self._names[name_id].text for name_id in order),
-            name_firsts=np.array(name_firsts, dtype=np.int64),
-            values=b"".join(values),
-            value_starts=value_starts,
-            row_starts=state.row_starts[: state.rows + 1],
-            row_labels=renumbered[state.row_labels[: state.row_starts[state.rows]]],
-        )
+        ordered = rows.copy()
+        sort_rows(state.row_starts, state.row_labels, self._interner.ranks(state.labels), ordered)
+        return ordered
 
     @classmethod
     def load(cls, table: LabelTable) -> "LabelIndex":

@@ -6,18 +6,17 @@ of the head. One thread adds; what is known about a row never changes.
 """
 
 import hashlib
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb import registry_kernels as kernels
+from tsdb.arrays import grown
 
 Ids = NDArray[np.int32]
 Fingerprints = NDArray[np.uint64]
 Rows = NDArray[np.int64]
-T = TypeVar("T", bound=np.generic)
 
 
 class Registry:
@@ -64,6 +63,11 @@ class Registry:
         self.size = end
         return new_rows
 
+    def forget_from(self, size: int) -> None:
+        """Unregisters the series from number *size* on."""
+        self.size = size
+        self._index(len(self._slots))
+
     def take(self, rows: Rows) -> "Registry":
         """A registry of only the given *rows*, numbered in their order."""
         taken = Registry(self.seed)
@@ -89,15 +93,14 @@ class Registry:
     def _append_keys(self, keys: NDArray[np.uint8], starts: Rows, ends: Rows) -> None:
         at = int(self._key_starts[self.size])
         bounds = at + np.cumsum(ends - starts)
-        if len(bounds) and bounds[-1] > len(self._keys):
+        if len(bounds):
             self._keys = grown(self._keys, int(bounds[-1]))
         kernels.copy_spans(keys, starts, ends, self._keys, at)
         self._key_starts[self.size + 1 : self.size + 1 + len(bounds)] = bounds
 
     def _make_room(self, size: int) -> None:
-        if size > len(self._fingerprints):
-            self._fingerprints = grown(self._fingerprints, size)
-            self._key_starts = grown(self._key_starts, size + 1)
+        self._fingerprints = grown(self._fingerprints, size)
+        self._key_starts = grown(self._key_starts, size + 1)
         slots = len(self._slots)
         while slots < 2 * size:
             slots *= 2
@@ -109,11 +112,3 @@ class Registry:
         ids = np.full(self.size, -1, dtype=np.int32)
         scratch = np.empty(self.size, dtype=np.int64)
         kernels.enter(self.fingerprints, self._slots, ids, 0, scratch)
-
-
-def grown(array: NDArray[T], size: int) -> NDArray[T]:
-    """A copy of *array* with room for at least *size* rows, half as many again; the rest is 0."""
-    rows = max(size, len(array) * 3 // 2)
-    larger: NDArray[T] = np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger

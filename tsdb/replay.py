@@ -1,5 +1,6 @@
 """Replay: the write-ahead log back into the head, once at the start."""
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -7,10 +8,14 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb import records, seal
-from tsdb.head import NEVER_MS, Head, Samples, join_samples
+from tsdb.arena import HeadFull
+from tsdb.head import Head, Samples, join_samples
+from tsdb.part import NEVER_MS
 from tsdb.records import LoggedSamples, NewSeries
 from tsdb.state import State
 from tsdb.wal import Segment
+
+log = logging.getLogger("o11y.storage")
 
 _APPEND_SAMPLES = 1 << 17
 
@@ -19,21 +24,40 @@ def replay(state: State) -> None:
     """Appends all that the blocks do not hold yet, in the order in which it was acknowledged.
 
     Segments that turn out to be covered by blocks are deleted. Damage is skipped and counted in
-    ``state.replayed``; raises ``records.UnsupportedFormat`` for a log of a newer version.
+    ``state.replayed``; raises ``records.UnsupportedFormat`` for a log of a newer version. Where
+    the memory does not suffice, what has been replayed so far is sealed.
     """
+    most = max(1, min(_APPEND_SAMPLES, state.machine.arena.capacity_pages // 8))
     for segment in tuple(state.wal.segments):
         sealed_until_ms = NEVER_MS
         if segment.number <= state.manifest.wal_through:
             sealed_until_ms = state.manifest.sealed_until_ms
-        for samples in _collected(_segment(state, segment), sealed_until_ms):
-            state.head.reserve(len(samples.series))
-            state.head.append(samples)
-            state.replayed.samples += len(samples.series)
-        if state.machine.arena.used_share > state.options.max_used_share:
-            seal.seal_replayed(state, segment.number)
+        for samples in _collected(_segment(state, segment), sealed_until_ms, most):
+            _append(state, samples, segment.number - 1)
+        _make_room(state, segment.number)
     seal.remove_covered(state)
     seal.forget_empty_series(state)
-    state.head.release_reserve()
+    for message in state.replayed.messages:
+        log.warning("%s", message)
+
+
+def _append(state: State, samples: Samples, through: int) -> None:
+    """Appends *samples* of the segment behind *through*, with a seal where they need room."""
+    head = state.head
+    _make_room(state, through)
+    try:
+        head.reserve(len(samples.series))
+    except HeadFull:
+        seal.seal_replayed(state, through)
+        head.reserve(len(samples.series))
+    head.append(samples)
+    head.release_reserve()
+    state.replayed.samples += len(samples.series)
+
+
+def _make_room(state: State, through: int) -> None:
+    if state.machine.arena.used_share > state.options.max_used_share:
+        seal.seal_replayed(state, through)
 
 
 def _segment(state: State, segment: Segment) -> Iterator[Samples]:
@@ -89,8 +113,8 @@ def _known(series_of: NDArray[np.int32], logged: LoggedSamples, state: State) ->
     return Samples(series[known], logged.times[known], logged.bits[known])
 
 
-def _collected(parts: Iterator[Samples], sealed_until_ms: int) -> Iterator[Samples]:
-    """The samples from *sealed_until_ms* on, small parts joined to large ones."""
+def _collected(parts: Iterator[Samples], sealed_until_ms: int, most: int) -> Iterator[Samples]:
+    """The samples from *sealed_until_ms* on, joined and cut to at most *most*."""
     waiting: list[Samples] = []
     count = 0
     for part in parts:
@@ -100,8 +124,14 @@ def _collected(parts: Iterator[Samples], sealed_until_ms: int) -> Iterator[Sampl
             left = Samples(part.series[chosen], part.times[chosen], part.bits[chosen])
         waiting.append(left)
         count += len(left.series)
-        if count >= _APPEND_SAMPLES:
-            yield join_samples(waiting)
+        if count >= most:
+            yield from _slices(join_samples(waiting), most)
             waiting, count = [], 0
     if count:
         yield join_samples(waiting)
+
+
+def _slices(samples: Samples, most: int) -> Iterator[Samples]:
+    for start in range(0, len(samples.series), most):
+        part = slice(start, start + most)
+        yield Samples(samples.series[part], samples.times[part], samples.bits[part])

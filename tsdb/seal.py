@@ -6,54 +6,67 @@ so everything in segments up to that one and before T is in blocks; that is all 
 Samples before T that arrive after the freeze are late: they stay in the head until the next seal.
 """
 
+import time
 from dataclasses import replace
 
 import numpy as np
 
 from tsdb.block_format import BlockMeta
 from tsdb.block_writer import write_block
-from tsdb.head import NEVER_MS, HeadSnapshot
+from tsdb.head_snapshot import HeadSnapshot
+from tsdb.part import NEVER_MS
 from tsdb.state import State
 
 
 def maintain(state: State) -> None:
     """One round: seals what is due, then drops blocks older than the retention."""
     try:
-        while (until_ms := due(state)) is not None:
+        while (until_ms := finished_window(state)) is not None:
+            seal(state, until_ms)
+        # Once a round only: what is sealed may not be free before its readers are gone.
+        if (until_ms := overfull(state)) is not None:
             seal(state, until_ms)
     except OSError:
         state.counters.seal_failures += 1
         raise
     drop_old_blocks(state)
     with state.commit:
-        if state.machine.now_ms() - state.last_append_ms > state.options.idle_ms:
+        if state.is_idle:
             state.wal.close_segment()
-            state.head.release_reserve()
 
 
-def due(state: State) -> int | None:
-    """The time up to which the head should be sealed now, None where nothing is due.
+def finished_window(state: State) -> int | None:
+    """The end of the head's first window, where it is due; None where not.
 
-    A window is due once there are samples half a window after its end, as in Prometheus.
+    It is due once there are samples half a window after its end, as in Prometheus.
     """
+    head, range_ms = state.head, state.options.block_range_ms
+    if head.first_ms > head.max_time_ms:
+        return None
+    newest_ms = head.max_time_ms
+    if state.is_idle:
+        newest_ms = max(newest_ms, state.machine.now_ms())
+    window_end_ms = (head.first_ms // range_ms + 1) * range_ms
+    return window_end_ms if newest_ms >= window_end_ms + range_ms // 2 else None
+
+
+def overfull(state: State) -> int | None:
+    """The time up to which the head must be sealed although no window is due, or None."""
     head, options = state.head, state.options
-    first_ms, newest_ms = head.first_ms, head.max_time_ms
-    now_ms = state.machine.now_ms()
-    if now_ms - state.last_append_ms > options.idle_ms:
-        newest_ms = max(newest_ms, now_ms)
-    if first_ms <= head.max_time_ms:
-        window_end_ms = (first_ms // options.block_range_ms + 1) * options.block_range_ms
-        if newest_ms >= window_end_ms + options.block_range_ms // 2:
-            return window_end_ms
-        if state.machine.arena.used_share > options.max_used_share:
-            return head.max_time_ms + 1
-    if head.late_count > options.max_late_samples and head.visible_from_ms > NEVER_MS:
-        return head.visible_from_ms
-    return None
+    has_samples = head.first_ms <= head.max_time_ms
+    used_share = state.machine.arena.used_share
+    if has_samples and (head.starved or used_share > options.max_used_share):
+        return head.max_time_ms + 1
+    most_late = 0 if state.is_idle and not has_samples else options.max_late_samples
+    if head.late_count <= most_late:
+        return None
+    hidden = head.hidden_late_count
+    return head.visible_from_ms if 2 * hidden > head.late_count else head.max_time_ms + 1
 
 
 def seal(state: State, until_ms: int) -> None:
     """Seals up to *until_ms*; OSError leaves all as it was, the samples in the head."""
+    began = time.monotonic()
     with state.commit:
         state.wal.close_segment()
         through = state.wal.last_number
@@ -64,15 +77,21 @@ def seal(state: State, until_ms: int) -> None:
     while begin < state.head.series_count:
         with state.commit, state.publish:
             begin = state.head.drop_hidden(begin)
+    remove_covered(state)
     with state.commit:
-        remove_covered(state)
         forget_empty_series(state)
     state.counters.seals += 1
+    state.counters.seal_seconds += time.monotonic() - began
 
 
 def seal_replayed(state: State, through: int) -> None:
-    """Seals all that was replayed of the segments up to *through*, before anybody else looks."""
-    until_ms = state.head.max_time_ms + 1
+    """Seals all that was replayed so far, before anybody else looks.
+
+    That is all of the segments up to *through*, and may be a part of the next one.
+    """
+    if state.head.max_time_ms == NEVER_MS:
+        return
+    until_ms = max(state.head.max_time_ms + 1, state.head.visible_from_ms)
     _write(state, state.head.freeze(until_ms), until_ms, through)
     begin = 0
     while begin < state.head.series_count:
@@ -82,22 +101,27 @@ def seal_replayed(state: State, through: int) -> None:
 def _write(state: State, frozen: HeadSnapshot, until_ms: int, through: int) -> None:
     """Writes the blocks, commits the manifest, and puts the blocks in the samples' place."""
     sealed_before_ms = frozen.visible_from_ms
-    late = []
-    if sealed_before_ms > NEVER_MS:
-        late = _block_of(state, frozen, NEVER_MS, sealed_before_ms - 1, late=True)
-    metas = late + _block_of(state, frozen, sealed_before_ms, until_ms - 1, late=False)
-    with state.commit:
-        state.save_manifest(
-            replace(
-                state.manifest,
-                blocks=(*state.manifest.blocks, *metas),
-                wal_through=through,
-                sealed_until_ms=until_ms,
+    first_sequence = state.next_sequence
+    metas: list[BlockMeta] = []
+    try:
+        if sealed_before_ms > NEVER_MS:
+            metas += _block_of(state, frozen, NEVER_MS, sealed_before_ms - 1, late=True)
+        metas += _block_of(state, frozen, sealed_before_ms, until_ms - 1, late=False)
+        with state.commit:
+            state.save_manifest(
+                replace(
+                    state.manifest,
+                    blocks=(*state.manifest.blocks, *metas),
+                    wal_through=through,
+                    sealed_until_ms=until_ms,
+                )
             )
-        )
-        with state.publish:
-            state.blocks = (*state.blocks, *map(state.open_block, metas))
-            state.head.hide_sealed(frozen, until_ms)
+            with state.publish:
+                state.blocks = (*state.blocks, *map(state.open_block, metas))
+                state.head.hide_sealed(frozen, until_ms)
+    except OSError:
+        state.discard_blocks_from(first_sequence)
+        raise
 
 
 def _block_of(
@@ -108,23 +132,21 @@ def _block_of(
         return []
     files = state.machine.files
     files.mkdir(state.blocks_directory)
-    sequence = state.next_sequence()
+    sequence = state.take_sequence()
     return [
         write_block(state.blocks_directory, sequence, batch, fingerprints, late=late, files=files)
     ]
 
 
 def remove_covered(state: State) -> None:
-    """Deletes the segments of the log whose samples all stand in blocks."""
-    manifest = state.manifest
-    state.wal.remove(
-        [
-            segment
-            for segment in state.wal.segments
-            if segment.number <= manifest.wal_through
-            and segment.max_time_ms < manifest.sealed_until_ms
-        ]
-    )
+    """Deletes the segments of the log whose samples all stand in blocks.
+
+    Writes go on meanwhile: deleting a large file takes its time.
+    """
+    with state.commit:
+        covered = state.wal.covered(state.manifest.wal_through, state.manifest.sealed_until_ms)
+    for segment in covered:
+        state.wal.remove(segment)
 
 
 def forget_empty_series(state: State) -> None:

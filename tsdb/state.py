@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from series.metadata import Metadata
+from series.ports import StorageError
 from tsdb.arena import Arena
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
@@ -63,7 +64,12 @@ class Counters:
 
     appended: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    writes: int = 0
+    write_wait_seconds: float = 0.0
+    rounds: int = 0
+    round_seconds: float = 0.0
     seals: int = 0
+    seal_seconds: float = 0.0
     seal_failures: int = 0
     dropped_blocks: int = 0
 
@@ -87,7 +93,7 @@ class State:
         self.is_stored = stored is not None
         self.manifest: Manifest = stored or Manifest.new()
         remove_strays(self.blocks_directory, self.manifest, machine.files)
-        self._next_sequence = self.manifest.next_sequence
+        self.next_sequence = self.manifest.next_sequence
         self.metadata: dict[str, Metadata] = dict(self.manifest.metadata)
         registry = Registry(self.manifest.seed)
         self.head = Head(machine.arena, registry, self.manifest.sealed_until_ms)
@@ -111,10 +117,32 @@ class State:
             return NOT_A_TIME_MS
         return max(NOT_A_TIME_MS, self.machine.now_ms() - self.options.retention_ms)
 
-    def next_sequence(self) -> int:
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has written for so long that the clock counts as the newest sample."""
+        return self.machine.now_ms() - self.last_append_ms > self.options.idle_ms
+
+    def take_sequence(self) -> int:
         """The number of the next block; never the same again, also where its seal fails."""
-        self._next_sequence += 1
-        return self._next_sequence - 1
+        self.next_sequence += 1
+        return self.next_sequence - 1
+
+    def discard_blocks_from(self, sequence: int) -> None:
+        """Removes the blocks from *sequence* on that a failed seal has left.
+
+        Not where the manifest on disk lists them all the same: its last step may have failed.
+        What cannot be removed now is removed when the tenant is opened.
+        """
+        files = self.machine.files
+        try:
+            stored = Manifest.load(self.directory, files)
+            listed = {block.sequence for block in stored.blocks} if stored else set()
+            for number in {*range(sequence, self.next_sequence)} - listed:
+                directory = block_directory(self.blocks_directory, number)
+                files.remove_tree(directory)
+                files.remove_tree(directory.with_suffix(".tmp"))
+        except (OSError, StorageError):
+            pass
 
     def open_block(self, meta: BlockMeta) -> Block:
         directory = block_directory(self.blocks_directory, meta.sequence)
@@ -122,7 +150,7 @@ class State:
 
     def save_manifest(self, manifest: Manifest) -> None:
         """Makes *manifest* the durable state; where OSError is raised it counts as not made."""
-        manifest = replace(manifest, next_sequence=self._next_sequence, metadata=self.metadata)
+        manifest = replace(manifest, next_sequence=self.next_sequence, metadata=self.metadata)
         self.machine.files.mkdir(self.directory)
         manifest.save(self.directory, self.machine.files)
         self.manifest = manifest

@@ -19,10 +19,12 @@ from tsdb.block_cache import BlockCache
 from tsdb.committer import Committer
 from tsdb.db import Db
 from tsdb.files import Files
+from tsdb.manifest import Manifest
 from tsdb.state import DbOptions, Machine
-from tsdb.view import SeriesMapCache
+from tsdb.view import SERIES_MAP_BYTES, SeriesMapCache
 
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOOK_MS = 3_600_000
 
 
 class Store:
@@ -36,6 +38,8 @@ class Store:
         self._committer = Committer()
         self._opening = threading.Lock()
         self._open: dict[str, Db] = {}
+        self._closed = False
+        self._last_look_ms = machine.now_ms()
 
     @classmethod
     def open(
@@ -55,7 +59,9 @@ class Store:
         files = files or Files()
         files.mkdir(data_dir)
         lock_fd = files.lock(data_dir / "lock")
-        machine = Machine(files, Arena(arena_pages), BlockCache(files), SeriesMapCache(), now_ms)
+        machine = Machine(
+            files, Arena(arena_pages), BlockCache(files), SeriesMapCache(SERIES_MAP_BYTES), now_ms
+        )
         store = cls(data_dir, options, machine, lock_fd)
         try:
             for name in store.tenants():
@@ -93,24 +99,44 @@ class Store:
         return self._open.get(name) or self._opened(name)
 
     def maintain(self) -> None:
-        """One round of background work for every open tenant: seals and retention.
+        """One round of background work: seals and retention, the largest heads first.
 
-        Tenants where the disk refused do not keep the others from their turn; their errors are
-        raised together as an ExceptionGroup of OSError.
+        Tenants where it failed do not keep the others from their turn; their errors are raised
+        together as an ExceptionGroup.
         """
-        errors = []
-        for name, db in sorted(self._open.items()):
+        errors: list[Exception] = []
+
+        def attempt(act: Callable[[], object], note: str) -> None:
             try:
-                db.maintain()
-            except OSError as error:
-                error.add_note(f"while sealing tenant {name}")
+                act()
+            except Exception as error:
+                error.add_note(note)
                 errors.append(error)
-        self._machine.cache.sweep()
+
+        attempt(self._open_expired, "while looking for blocks beyond the retention")
+        for name, db in sorted(self._open.items(), key=lambda one: -one[1].head_pages):
+            attempt(db.maintain, f"while sealing tenant {name}")
+        attempt(self._machine.cache.sweep, "while removing blocks beyond the retention")
         if errors:
-            raise ExceptionGroup("some tenants could not be sealed", errors)
+            raise ExceptionGroup("background work failed", errors)
+
+    def _open_expired(self) -> None:
+        """Once an hour: opens the tenants whose blocks are due to be dropped."""
+        now_ms, retention_ms = self._machine.now_ms(), self._options.retention_ms
+        if not retention_ms or abs(now_ms - self._last_look_ms) < _LOOK_MS:
+            return
+        self._last_look_ms = now_ms
+        for name in self.tenants():
+            if name not in self._open:
+                manifest = Manifest.load(self._directory(name), self._machine.files)
+                blocks = manifest.blocks if manifest else ()
+                if any(block.max_time_ms < now_ms - retention_ms for block in blocks):
+                    self.tenant(name)
 
     def close(self) -> None:
         """Carries out what waits, then lets go of files, lock and memory."""
+        with self._opening:
+            self._closed = True
         for db in self._open.values():
             db.refuse_writes()
         self._committer.close()
@@ -123,6 +149,8 @@ class Store:
         with self._opening:
             found = self._open.get(name)
             if found is None:
+                if self._closed:
+                    raise OSError("the database is closed")
                 directory = self._directory(name)
                 found = Db(directory, self._options, self._machine, self._committer)
                 self._open[name] = found

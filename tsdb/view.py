@@ -4,8 +4,6 @@ A series of the View is the series of equal fingerprint in each part; where two 
 sample of it at one instant, the part of lower sequence wins, so every sample is read once.
 """
 
-import threading
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +13,10 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import Context, Hints
+from series.ports import Context, Hints, NotInMemory
 from tsdb import block_kernels
 from tsdb.join import Piece, join
+from tsdb.lru import Lru
 from tsdb.part import Part, PartRows
 
 Rows = NDArray[np.int64]
@@ -40,29 +39,9 @@ class SeriesMap:
         return self.refs.nbytes + codes
 
 
-class SeriesMapCache:
-    """The maps of recent selections by (matchers, tokens of the parts); for all threads."""
-
-    def __init__(self, max_bytes: int = 16 << 20) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._maps: OrderedDict[Hashable, SeriesMap] = OrderedDict()
-
-    def get(self, key: Hashable) -> SeriesMap | None:
-        with self._lock:
-            found = self._maps.get(key)
-            if found is not None:
-                self._maps.move_to_end(key)
-            return found
-
-    def put(self, key: Hashable, made: SeriesMap) -> None:
-        with self._lock:
-            if key not in self._maps:
-                self._maps[key] = made
-                self._bytes += made.size_bytes
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._maps.popitem(last=False)[1].size_bytes
+SeriesMapCache = Lru[Hashable, SeriesMap]
+"""The maps of recent selections by (matchers, tokens of the parts)."""
+SERIES_MAP_BYTES = 16 << 20
 
 
 class PartsSelection:
@@ -100,8 +79,15 @@ class PartsSelection:
             present = np.flatnonzero(part_refs >= 0)
             if len(present):
                 context.check()
-                batch = part.read(part_refs[present], start_ms, end_ms)
+                if part.on_disk:
+                    if context.memory_only:
+                        raise NotInMemory
+                    context.touched_disk = True
+                found = part_refs[present]
+                batch = part.read(found, start_ms, end_ms)
                 pieces.append(Piece(batch, present, part.sequence))
+                for text in part.damage(found):
+                    context.warn(text)
         return join(pieces, refs.shape[1])
 
 
@@ -123,7 +109,7 @@ class View:
         series = self._cache.get(key)
         if series is None:
             series = _map_series([part.select(matchers) for part in parts])
-            self._cache.put(key, series)
+            self._cache.put(key, series, series.size_bytes)
         return PartsSelection(parts, series, hints, self._generation)
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:

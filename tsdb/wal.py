@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tsdb import records
 from tsdb.files import Files
+from tsdb.part import NEVER_MS
 from tsdb.records import Damage, Record, Section, SegmentStart
 
 _NAME = re.compile(r"(\d{10})\.wal")
@@ -19,12 +20,14 @@ _NAME = re.compile(r"(\d{10})\.wal")
 
 @dataclass(slots=True)
 class Segment:
-    """One segment on disk; ``max_time_ms`` is that of its latest sample."""
+    """One segment on disk; ``size_bytes`` count, ``max_time_ms`` is that of its latest sample."""
 
     number: int
     path: Path
     size_bytes: int
-    max_time_ms: int = -(2**63)
+    max_time_ms: int = NEVER_MS
+    has_void: bool = False
+    """Whether bytes that do not count may stand behind its end."""
 
 
 @dataclass(slots=True)
@@ -40,9 +43,20 @@ class ReplayReport:
     """Samples whose series was named in a damaged record."""
     messages: list[str] = field(default_factory=list)
 
+    def note(self, segment: Segment, damage: Damage, *, is_torn: bool) -> None:
+        """Counts bytes that were skipped; *is_torn* where nobody was told that they are kept."""
+        what = "torn tail" if is_torn else "damage"
+        self.messages.append(
+            f"{what} in {segment.path}: skipped {damage.size_bytes} bytes at {damage.offset}"
+        )
+        if is_torn:
+            self.torn_bytes += damage.size_bytes
+        else:
+            self.damaged_bytes += damage.size_bytes
+
 
 class Wal:
-    """The segments of one tenant; used by one thread at a time."""
+    """The segments of one tenant; used by one thread at a time, but for ``remove``."""
 
     def __init__(
         self, directory: Path, files: Files, segment_bytes: int, *, last_number: int = 0
@@ -108,11 +122,25 @@ class Wal:
             fd, self._fd = self._fd, -1
             self._files.close(fd)
 
-    def remove(self, segments: Sequence[Segment]) -> None:
-        """Deletes segments that are covered by blocks."""
-        for segment in segments:
-            self._files.unlink(segment.path)
-            self.segments.remove(segment)
+    def covered(self, through: int, sealed_until_ms: int) -> list[Segment]:
+        """The segments up to number *through* of which all is before *sealed_until_ms*.
+
+        Without those that are needed to tell where a segment ends that has to stay.
+        """
+        covered: list[Segment] = []
+        kept: Segment | None = None
+        for segment in tuple(self.segments):
+            ends_kept = kept is not None and kept.has_void and kept.number + 1 == segment.number
+            if segment.number > through or segment.max_time_ms >= sealed_until_ms or ends_kept:
+                kept = segment
+            else:
+                covered.append(segment)
+        return covered
+
+    def remove(self, segment: Segment) -> None:
+        """Deletes a segment that is covered by blocks; another thread may append meanwhile."""
+        self._files.unlink(segment.path)
+        self.segments.remove(segment)
 
     def replay(self, segment: Segment, report: ReplayReport) -> Iterator[list[Section]]:
         """The sections of every sound record of a segment that stood there at the start.
@@ -120,25 +148,31 @@ class Wal:
         Damage is skipped and counted in *report*; records behind it are found again.
         """
         data = self._files.read(segment.path)
+        acknowledged = self._acknowledged_bytes(segment)
+        end = len(data) if acknowledged is None else min(len(data), acknowledged)
+        segment.has_void = end < len(data)
+        segment.size_bytes = end
         sound_end = 0
         report.segments += 1
-        for found in records.scan(data, self._acknowledged_end(segment, len(data))):
+        for found in records.scan(data, end):
             if isinstance(found, Record):
                 report.records += 1
                 sound_end = found.end
                 yield list(records.sections(found.payload))
             else:
-                _note(found, segment, report)
+                report.note(segment, found, is_torn=found.is_tail and acknowledged is None)
+        if acknowledged is not None and acknowledged > end:
+            report.note(segment, Damage(end, acknowledged - end, True), is_torn=False)
         if segment is self.segments[-1]:
             self._previous_end = sound_end
 
-    def _acknowledged_end(self, segment: Segment, size_bytes: int) -> int:
+    def _acknowledged_bytes(self, segment: Segment) -> int | None:
+        """How much of a segment counts, as the next one tells; None where that is not known."""
         for later in self.segments:
             if later.number == segment.number + 1:
                 start = self._start_of(later)
-                if start is not None:
-                    return min(size_bytes, start.previous_end)
-        return size_bytes
+                return None if start is None else start.previous_end
+        return None
 
     def _start_of(self, segment: Segment) -> SegmentStart | None:
         fd = self._files.open(segment.path)
@@ -183,8 +217,9 @@ class Wal:
         Cutting it off only saves space: the start of the next segment names that byte.
         """
         self.failures += 1
-        self.close_segment()
         segment = self.segments[-1]
+        segment.has_void = True
+        self.close_segment()
         self._try(lambda: self._files.truncate(segment.path, segment.size_bytes))
 
     def _try(self, act: Callable[[], None]) -> None:
@@ -192,14 +227,3 @@ class Wal:
             act()
         except OSError:
             self.failures += 1
-
-
-def _note(damage: Damage, segment: Segment, report: ReplayReport) -> None:
-    what = "torn tail" if damage.is_tail else "damaged record"
-    report.messages.append(
-        f"{what} in {segment.path.name}: skipped {damage.size_bytes} bytes at {damage.offset}"
-    )
-    if damage.is_tail:
-        report.torn_bytes += damage.size_bytes
-    else:
-        report.damaged_bytes += damage.size_bytes

@@ -6,7 +6,17 @@ through kernels. Source: protobuf.dev/programming-guides/encoding.
 
 from collections.abc import Iterator
 
+from wire import protobuf_helpers as helpers
 from wire.errors import Malformed
+
+STATUS_TEXTS = {
+    helpers.UNEXPECTED_END: "unexpected EOF",
+    helpers.VARINT_OVERFLOW: "integer overflow",
+    helpers.ILLEGAL_TAG: "illegal tag 0",
+    helpers.ILLEGAL_WIRE_TYPE: "illegal wireType",
+    helpers.WRONG_WIRE_TYPE: "wrong wireType",
+}
+"""What the statuses of kernels say of a message."""
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 

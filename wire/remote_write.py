@@ -5,100 +5,44 @@ refused series by series and named; the rest of the request is kept. Only bytes 
 WriteRequest at all are Malformed.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cramjam
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.labels import METRIC_NAME, Labels
 from series.metadata import Metadata
-from series.ports import Refusal
 from wire import remote_write_kernels as kernels
+from wire.compression import decompress
 from wire.errors import Malformed
-from wire.protobuf import fields, texts, varint
-
-MAX_DECODED_BYTES = 32 << 20
-MAX_SERIES = 500_000
-MAX_IRREGULAR = 100_000
-"""Series whose labels have to be put in order, and metadata messages: each costs microseconds."""
-MAX_SHOWN_REFUSALS = 10
-
-_TYPES = (
-    "unknown",
-    "counter",
-    "gauge",
-    "histogram",
-    "gaugehistogram",
-    "summary",
-    "info",
-    "stateset",
+from wire.protobuf import STATUS_TEXTS, fields, texts
+from wire.protobuf_helpers import OK
+from wire.write_request import (
+    MAX_DECODED_BYTES,
+    MAX_IRREGULAR,
+    MAX_SERIES,
+    METRIC_TYPES,
+    Pairs,
+    WriteRequest,
+    refuse_histograms,
+    reread_labels,
 )
-_REASONS = {
-    kernels.UNEXPECTED_END: "unexpected EOF",
-    kernels.VARINT_OVERFLOW: "integer overflow",
-    kernels.ILLEGAL_TAG: "illegal tag 0",
-    kernels.ILLEGAL_WIRE_TYPE: "illegal wireType",
-    kernels.WRONG_WIRE_TYPE: "wrong wireType",
-}
+
+__all__ = ["WriteRequest", "decode", "decode_message"]
 
 Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
 
-@dataclass(slots=True)
-class WriteRequest:
-    """One decoded request.
+def decode(
+    body: bytes, encoding: str = "snappy", *, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> WriteRequest:
+    """Decodes the *body* of a request, compressed by *encoding* (of ``wire.compression``).
 
-    - ``batch``: the series that can be stored, in the order sent; keys are canonical, a series may
-      occur twice, rows are not empty.
-    - ``metadata``: by metric family name, the last of several.
-    - ``refused``: samples that cannot be stored, counted by reason; ``refusals`` shows the first.
-    """
-
-    batch: SeriesBatch
-    metadata: dict[str, Metadata] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    refusals: list[Refusal] = field(default_factory=list)
-
-    def refuse(self, reason: str, detail: str, labels: Labels, samples: int, time_ms: int) -> None:
-        """Counts *samples* of one series as refused; samples may be 0, then nothing is lost."""
-        if samples == 0:
-            return
-        self.refused[reason] = self.refused.get(reason, 0) + samples
-        if len(self.refusals) < MAX_SHOWN_REFUSALS:
-            self.refusals.append(Refusal(reason, detail, labels, time_ms))
-
-
-def decode(body: bytes, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> WriteRequest:
-    """Decodes the *body* of a request (snappy block format).
-
-    Raises Malformed where it is no snappy block, claims more than *max_decoded_bytes* (checked
+    Raises Malformed where it cannot be decompressed, is larger than *max_decoded_bytes* (checked
     before anything is allocated), or does not hold a WriteRequest.
     """
-    return decode_message(decompress(body, max_decoded_bytes))
-
-
-def decompress(body: bytes, max_decoded_bytes: int) -> Bytes:
-    """uint8[n]: the plain bytes of a snappy block."""
-    try:
-        claimed, _ = varint(body, 0)
-    except Malformed:
-        raise Malformed("snappy: corrupt input") from None
-    if claimed > max_decoded_bytes:
-        raise Malformed(
-            f"snappy: decoded length {claimed} exceeds the {max_decoded_bytes} bytes limit"
-        )
-    plain = np.empty(claimed, dtype=np.uint8)
-    try:
-        written = cramjam.snappy.decompress_raw_into(body, plain.data) if claimed else 0
-    except cramjam.DecompressionError:
-        raise Malformed("snappy: corrupt input") from None
-    if written != claimed:
-        raise Malformed("snappy: corrupt input")
-    return plain
+    return decode_message(decompress(body, encoding, max_decoded_bytes))
 
 
 def decode_message(message: Bytes) -> WriteRequest:
@@ -110,15 +54,19 @@ def decode_message(message: Bytes) -> WriteRequest:
     request = WriteRequest(scanned.batch(message))
     named = np.ones(len(scanned.shapes), dtype=np.bool_)
     irregular = np.flatnonzero(scanned.shapes != kernels.CANONICAL).tolist()
-    if len(irregular) > MAX_IRREGULAR:
-        raise Malformed(f"more than {MAX_IRREGULAR} series with labels missing or out of order")
     if irregular:
-        _reread_labels(request, scanned, irregular, message, named)
+
+        def pairs_of(row: int) -> Pairs:
+            return _label_pairs(message[scanned.spans[row, 0] : scanned.spans[row, 1]].tobytes())
+
+        reread_labels(request, irregular, pairs_of, scanned.histograms, named)
     if scanned.histograms.any():
-        _refuse_histograms(request, scanned.histograms * named)
+        refuse_histograms(request, scanned.histograms * named)
     keep = named & (np.diff(scanned.offsets) > 0)
     if not keep.all():
-        request.batch = _take(request.batch, keep)
+        request.batch = request.batch.take(keep)
+    if scanned.exemplars:
+        request.skipped["exemplars"] = scanned.exemplars
     for start, end in scanned.metadata.tolist():
         name, metadata = _metadata(message[start:end].tobytes())
         if name:
@@ -137,6 +85,7 @@ class _Scanned:
     values: NDArray[np.float64]
     times_ms: Numbers
     metadata: Numbers
+    exemplars: int
 
     def batch(self, message: Bytes) -> SeriesBatch:
         return SeriesBatch(
@@ -163,7 +112,7 @@ def _scan(message: Bytes) -> _Scanned:
         value_bits = np.empty(sample_room, dtype=np.uint64)
         times_ms = np.empty(sample_room, dtype=np.int64)
         metadata = np.empty((min(series_room, MAX_IRREGULAR), 2), dtype=np.int64)
-        status, position, series, samples, described = kernels.scan(
+        status, position, series, samples, described, exemplars = kernels.scan(
             message, spans, shapes, histograms, offsets, value_bits, times_ms, metadata
         )
         if status != kernels.NO_ROOM:
@@ -172,8 +121,8 @@ def _scan(message: Bytes) -> _Scanned:
         raise Malformed(
             f"more than {MAX_SERIES} series or {MAX_IRREGULAR} metadata messages in one request"
         )
-    if status != kernels.OK:
-        raise Malformed(f"proto: {_REASONS[status]} at byte {position} of {size}")
+    if status != OK:
+        raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {size}")
     return _Scanned(
         spans[:series],
         shapes[:series],
@@ -182,47 +131,8 @@ def _scan(message: Bytes) -> _Scanned:
         value_bits[:samples].view(np.float64),
         times_ms[:samples],
         metadata[:described],
+        exemplars,
     )
-
-
-def _reread_labels(
-    request: WriteRequest,
-    scanned: _Scanned,
-    rows: Sequence[int],
-    message: Bytes,
-    named: NDArray[np.bool_],
-) -> None:
-    """Puts the labels of the given *rows* in order, in an arena behind the message's bytes.
-
-    A row without valid labels is refused and leaves *named* (bool[S]).
-    """
-    extra: list[bytes] = []
-    end = len(message)
-    batch = request.batch
-    for row in rows:
-        pairs = _label_pairs(message[scanned.spans[row, 0] : scanned.spans[row, 1]].tobytes())
-        problem = _label_problem(pairs)
-        if problem is not None:
-            reason, detail = problem
-            count = int(batch.offsets[row + 1] - batch.offsets[row] + scanned.histograms[row])
-            request.refuse(reason, detail, _readable(pairs), count, _first_time(batch, row))
-            named[row] = False
-            continue
-        key = Labels((name.decode(), value.decode()) for name, value in pairs).key
-        extra.append(key)
-        batch.key_starts[row], batch.key_ends[row] = end, end + len(key)
-        end += len(key)
-    if extra:
-        arena = np.concatenate([message, np.frombuffer(b"".join(extra), dtype=np.uint8)])
-        request.batch = SeriesBatch(
-            batch.values,
-            batch.times_ms,
-            batch.offsets,
-            batch.time_starts,
-            arena,
-            batch.key_starts,
-            batch.key_ends,
-        )
 
 
 def _label_pairs(message: bytes) -> list[tuple[bytes, bytes]]:
@@ -236,72 +146,6 @@ def _label_pairs(message: bytes) -> list[tuple[bytes, bytes]]:
     except Malformed as error:
         raise Malformed(f"proto: {error} in a label") from None
     return pairs
-
-
-def _label_problem(pairs: list[tuple[bytes, bytes]]) -> tuple[str, str] | None:
-    """(reason, sentence) where the labels name no series."""
-    got = _readable(pairs)
-    names = [name for name, _ in pairs]
-    try:
-        for pair in pairs:
-            for text in pair:
-                text.decode()
-    except UnicodeDecodeError:
-        return "invalid-utf8", f"invalid metric name or labels, got {got}: invalid UTF-8"
-    if b"" in names:
-        return "empty-label-name", f"invalid metric name or labels, got {got}: empty label name"
-    if len(set(names)) < len(names):
-        twice = next(name for at, name in enumerate(names) if name in names[:at]).decode()
-        return (
-            "duplicate-label",
-            f"invalid labels for series, labels {got}, duplicated label {twice}",
-        )
-    if not dict(pairs).get(METRIC_NAME.encode()):
-        return "missing-metric-name", f"invalid metric name or labels, got {got}: no metric name"
-    return None
-
-
-def _readable(pairs: list[tuple[bytes, bytes]]) -> Labels:
-    """The labels as far as they can be shown; of equal names the first."""
-    shown: dict[str, str] = {}
-    for name, value in pairs:
-        shown.setdefault(name.decode(errors="replace"), value.decode(errors="replace"))
-    return Labels.of(shown)
-
-
-def _refuse_histograms(request: WriteRequest, counts: Numbers) -> None:
-    """Refuses ``counts[r]`` native histogram samples of each row."""
-    rows = np.flatnonzero(counts)
-    batch = request.batch
-    for row in rows[:MAX_SHOWN_REFUSALS].tolist():
-        labels = Labels.from_key(batch.key(row))
-        detail = f"native histograms are not supported yet for series {labels}"
-        request.refuse("native-histogram", detail, labels, int(counts[row]), 0)
-    rest = int(counts[rows[MAX_SHOWN_REFUSALS:]].sum())
-    if rest:
-        request.refused["native-histogram"] += rest
-
-
-def _first_time(batch: SeriesBatch, row: int) -> int:
-    times_ms = batch.row_times_ms(row)
-    return int(times_ms[0]) if len(times_ms) else 0
-
-
-def _take(batch: SeriesBatch, keep: NDArray[np.bool_]) -> SeriesBatch:
-    """The rows of *keep* (bool[S]) with their samples."""
-    lengths = np.diff(batch.offsets)
-    samples = np.repeat(keep, lengths)
-    offsets = np.zeros(int(keep.sum()) + 1, dtype=np.int64)
-    np.cumsum(lengths[keep], out=offsets[1:])
-    return SeriesBatch(
-        batch.values[samples],
-        batch.times_ms[samples],
-        offsets,
-        offsets[:-1],
-        batch.keys,
-        batch.key_starts[keep],
-        batch.key_ends[keep],
-    )
 
 
 def _metadata(message: bytes) -> tuple[str, Metadata]:
@@ -321,5 +165,5 @@ def _metadata(message: bytes) -> tuple[str, Metadata]:
     except Malformed as error:
         raise Malformed(f"proto: {error} in metadata") from None
     name, help_text, unit = (found[n].decode(errors="replace") for n in (2, 4, 5))
-    kind_name = _TYPES[kind] if kind < len(_TYPES) else _TYPES[0]
+    kind_name = METRIC_TYPES[kind] if kind < len(METRIC_TYPES) else METRIC_TYPES[0]
     return name, Metadata(kind_name, help_text, unit)

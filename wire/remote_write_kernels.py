@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.jit import helper, kernel, load_u64, pointer
+from wire.protobuf_helpers import (
+    OK,
+    UNEXPECTED_END,
+    WRONG_WIRE_TYPE,
+    is_ascii,
+    is_utf8,
+    read_length,
+    read_tag,
+    read_varint,
+    rising,
+    skip_field,
+)
 
-OK = 0
-UNEXPECTED_END = 1
-VARINT_OVERFLOW = 2
-ILLEGAL_TAG = 3
-ILLEGAL_WIRE_TYPE = 4
-WRONG_WIRE_TYPE = 5
 NO_ROOM = 6
 """Not an error of the body: the output arrays are too short."""
 
@@ -29,64 +35,6 @@ IRREGULAR = 1
 """The labels must be read again with care: unsorted, split, empty, not UTF-8 or nameless."""
 
 _METRIC_NAME = int.from_bytes(b"__name__", "little")
-_HIGH_BITS = 0x8080808080808080
-
-
-@helper
-def _varint(data: Any, at: Any, end: Any) -> Any:
-    """(value, next position, status); status is not OK where it does not end before *end*."""
-    value = np.int64(0)
-    shift = 0
-    while at < end:
-        byte = np.int64(data[at])
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at, OK
-        shift += 7
-        if shift > 63:
-            return value, at, VARINT_OVERFLOW
-    return value, at, UNEXPECTED_END
-
-
-@helper
-def _length(data: Any, at: Any, end: Any) -> Any:
-    """Like _varint, for a length: also checks that so many bytes follow."""
-    size, at, status = _varint(data, at, end)
-    if status == OK and (size < 0 or size > end - at):
-        status = UNEXPECTED_END
-    return size, at, status
-
-
-@helper
-def _tag(data: Any, at: Any, end: Any) -> Any:
-    """(field number, wire type, next position, status)."""
-    tag, at, status = _varint(data, at, end)
-    number = (tag & 0xFFFFFFFF) >> 3
-    wire_type = tag & 7
-    if status == OK and number == 0:
-        status = ILLEGAL_TAG
-    return number, wire_type, at, status
-
-
-@helper
-def _skip(data: Any, at: Any, end: Any, wire_type: Any) -> Any:
-    """(position after a field's value, status)."""
-    if wire_type == 0:
-        _, at, status = _varint(data, at, end)
-        return at, status
-    if wire_type == 2:
-        size, at, status = _length(data, at, end)
-        return (at + size if status == OK else at), status
-    if wire_type == 1:
-        size = np.int64(8)
-    elif wire_type == 5:
-        size = np.int64(4)
-    else:
-        return at, ILLEGAL_WIRE_TYPE
-    if size > end - at:
-        return at, UNEXPECTED_END
-    return at + size, OK
 
 
 @helper
@@ -98,71 +46,11 @@ def _text(data: Any, at: Any, end: Any, tag: Any) -> Any:
     if at >= end or data[at] != tag:
         return np.int64(-1), np.int64(-1)
     first = at + 1
-    size, start, status = _length(data, first, end)
+    size, start, status = read_length(data, first, end)
     minimal = start == first + 1 or (start > first and data[start - 1] != 0)
     if status != OK or size == 0 or not minimal:
         return np.int64(-1), np.int64(-1)
     return start, start + size
-
-
-@helper
-def _rising(data: Any, a: Any, a_end: Any, b: Any, b_end: Any) -> Any:
-    """Whether the bytes [a, a_end) sort before [b, b_end)."""
-    while a < a_end and b < b_end:
-        if data[a] != data[b]:
-            return data[a] < data[b]
-        a += 1
-        b += 1
-    return b < b_end
-
-
-@helper
-def _ascii(data: Any, at: Any, end: Any) -> Any:
-    while end - at >= 8:
-        if load_u64(data, at) & np.uint64(_HIGH_BITS):
-            return False
-        at += 8
-    while at < end:
-        if data[at] >= 0x80:
-            return False
-        at += 1
-    return True
-
-
-@helper
-def _utf8(data: Any, at: Any, end: Any) -> Any:
-    """Whether [at, end) is UTF-8 (Unicode 15, table 3-7: no surrogates, no overlong forms)."""
-    while at < end:
-        lead = data[at]
-        at += 1
-        if lead < 0x80:
-            continue
-        low, high = 0x80, 0xBF
-        if 0xC2 <= lead <= 0xDF:
-            more = 1
-        elif 0xE0 <= lead <= 0xEF:
-            more = 2
-            if lead == 0xE0:
-                low = 0xA0
-            elif lead == 0xED:
-                high = 0x9F
-        elif 0xF0 <= lead <= 0xF4:
-            more = 3
-            if lead == 0xF0:
-                low = 0x90
-            elif lead == 0xF4:
-                high = 0x8F
-        else:
-            return False
-        if more > end - at:
-            return False
-        for _ in range(more):
-            byte = data[at]
-            at += 1
-            if byte < low or byte > high:
-                return False
-            low, high = 0x80, 0xBF
-    return True
 
 
 @helper
@@ -171,7 +59,7 @@ def _sample(data: Any, at: Any, end: Any) -> Any:
     bits = np.uint64(0)
     time_ms = np.int64(0)
     while at < end:
-        number, wire_type, at, status = _tag(data, at, end)
+        number, wire_type, at, status = read_tag(data, at, end)
         if status != OK:
             return bits, time_ms, status
         if number == 1:
@@ -184,9 +72,9 @@ def _sample(data: Any, at: Any, end: Any) -> Any:
         elif number == 2:
             if wire_type != 0:
                 return bits, time_ms, WRONG_WIRE_TYPE
-            time_ms, at, status = _varint(data, at, end)
+            time_ms, at, status = read_varint(data, at, end)
         else:
-            at, status = _skip(data, at, end, wire_type)
+            at, status = skip_field(data, at, end, wire_type)
         if status != OK:
             return bits, time_ms, status
     return bits, time_ms, OK
@@ -203,17 +91,17 @@ def _canonical_label(data: Any, at: Any, end: Any, name: Any, name_end: Any) -> 
     if start < 0:
         return start, stop
     value, value_end = _text(data, stop, end, 0x12)
-    if value < 0 or value_end != end or not _rising(data, name, name_end, start, stop):
+    if value < 0 or value_end != end or not rising(data, name, name_end, start, stop):
         return np.int64(-1), np.int64(-1)
-    if not _ascii(data, start, end) and not (
-        _utf8(data, start, stop) and _utf8(data, value, value_end)
+    if not is_ascii(data, start, end) and not (
+        is_utf8(data, start, stop) and is_utf8(data, value, value_end)
     ):
         return np.int64(-1), np.int64(-1)
     return start, stop
 
 
 @kernel(
-    "UniTuple(i8, 5)(u1[::1], i8[:, ::1], u1[::1], i8[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1])"
+    "UniTuple(i8, 6)(u1[::1], i8[:, ::1], u1[::1], i8[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1])"
 )
 def scan(
     message: NDArray[np.uint8],
@@ -224,8 +112,9 @@ def scan(
     value_bits: NDArray[np.uint64],
     times_ms: NDArray[np.int64],
     metadata: NDArray[np.int64],
-) -> tuple[int, int, int, int, int]:
-    """Reads the WriteRequest in *message*: (status, position, series, samples, metadata messages).
+) -> tuple[int, int, int, int, int, int]:
+    """Reads the WriteRequest in *message*: (status, position, series, samples, metadata messages,
+    exemplars).
 
     Fills, a row a TimeSeries: ``spans[r] = (message start, message end, key start, key end)``,
     ``shapes[r]`` CANONICAL or IRREGULAR, ``histograms[r]`` (how many native histogram samples),
@@ -238,27 +127,28 @@ def scan(
     series: Any = np.int64(0)
     samples: Any = np.int64(0)
     described: Any = np.int64(0)
+    exemplars: Any = np.int64(0)
     at: Any = np.int64(0)
     length: Any = np.int64(len(message))
     offsets[0] = 0
     while at < length:
-        number, wire_type, at, status = _tag(data, at, length)
+        number, wire_type, at, status = read_tag(data, at, length)
         if status != OK:
-            return status, at, series, samples, described
+            return status, at, series, samples, described, exemplars
         if number != 1 and number != 3:
-            at, status = _skip(data, at, length, wire_type)
+            at, status = skip_field(data, at, length, wire_type)
             if status != OK:
-                return status, at, series, samples, described
+                return status, at, series, samples, described, exemplars
             continue
         if wire_type != 2:
-            return WRONG_WIRE_TYPE, at, series, samples, described
-        size, at, status = _length(data, at, length)
+            return WRONG_WIRE_TYPE, at, series, samples, described, exemplars
+        size, at, status = read_length(data, at, length)
         if status != OK:
-            return status, at, series, samples, described
+            return status, at, series, samples, described, exemplars
         end = at + size
         if number == 3:
             if described >= len(metadata):
-                return NO_ROOM, at, series, samples, described
+                return NO_ROOM, at, series, samples, described, exemplars
             metadata[described, 0] = at
             metadata[described, 1] = end
             described += 1
@@ -266,7 +156,7 @@ def scan(
             continue
 
         if series >= len(shapes):
-            return NO_ROOM, at, series, samples, described
+            return NO_ROOM, at, series, samples, described, exemplars
         start = at
         key = at
         key_end = at
@@ -277,32 +167,34 @@ def scan(
         histogram_count = np.int64(0)
         while at < end:
             field_at = at
-            number, wire_type, at, status = _tag(data, at, end)
+            number, wire_type, at, status = read_tag(data, at, end)
             if status != OK:
-                return status, at, series, samples, described
+                return status, at, series, samples, described, exemplars
             if number > 4:
-                at, status = _skip(data, at, end, wire_type)
+                at, status = skip_field(data, at, end, wire_type)
                 if status != OK:
-                    return status, at, series, samples, described
+                    return status, at, series, samples, described, exemplars
                 continue
             if wire_type != 2:
-                return WRONG_WIRE_TYPE, at, series, samples, described
+                return WRONG_WIRE_TYPE, at, series, samples, described, exemplars
             length_at = at
-            size, at, status = _length(data, at, end)
+            size, at, status = read_length(data, at, end)
             if status != OK:
-                return status, at, series, samples, described
+                return status, at, series, samples, described, exemplars
             stop = at + size
             if number == 2:
                 if samples >= len(times_ms):
-                    return NO_ROOM, at, series, samples, described
+                    return NO_ROOM, at, series, samples, described, exemplars
                 bits, time_ms, status = _sample(data, at, stop)
                 if status != OK:
-                    return status, at, series, samples, described
+                    return status, at, series, samples, described, exemplars
                 value_bits[samples] = bits
                 times_ms[samples] = time_ms
                 samples += 1
             elif number == 4:
                 histogram_count += 1
+            elif number == 3:
+                exemplars += 1
             elif number == 1 and canonical:
                 if key_end == key:
                     key = field_at
@@ -327,4 +219,4 @@ def scan(
         histograms[series] = histogram_count
         series += 1
         offsets[series] = samples
-    return OK, at, series, samples, described
+    return OK, at, series, samples, described, exemplars

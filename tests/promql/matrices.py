@@ -3,6 +3,7 @@
 A matrix is written as ``{"a{i=1}": [1.0, None, 3.0]}``: a series, and its points step by step.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,10 +113,10 @@ def points(value: Value) -> dict[str, list[float | None]]:
 
 
 def same(a: float, b: float) -> bool:
-    """Equal, NaN and the sign of zero included."""
+    """Equal up to the last digit, NaN and the sign of zero included."""
     if np.isnan(a) or np.isnan(b):
         return bool(np.isnan(a) and np.isnan(b))
-    return a == b and np.signbit(a) == np.signbit(b)
+    return math.isclose(a, b, rel_tol=1e-15) and bool(np.signbit(a) == np.signbit(b))
 
 
 def same_elements(found: Sequence[Element], wanted: Sequence[Element]) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
@@ -21,6 +21,7 @@ from series.frame import LabelFrame
 from series.grid import Grid
 from series.labels import Labels
 from series.ports import Context
+from tests.examples import examples
 
 STEPS = 3
 Points = dict[Labels, list[float | None]]
@@ -141,7 +142,7 @@ GROUPINGS = [
 
 
 @pytest.mark.parametrize("op", sorted(FOLDS))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data(), grouping=st.sampled_from(GROUPINGS))
 def test_folds_follow_their_definition(
     op: str, data: st.DataObject, grouping: tuple[tuple[str, ...], bool]
@@ -154,7 +155,7 @@ def test_folds_follow_their_definition(
         assert_same(points_of(folded(points, aggregate)), expected(points, aggregate, SLOW[op]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(vectors(anything), st.sampled_from(sorted(FOLDS)), st.integers(1, 4))
 def test_folds_do_not_depend_on_slabs(points: Points, op: str, slab_rows: int) -> None:
     """The same bits come out however the rows are cut."""
@@ -171,7 +172,7 @@ def test_a_mean_whose_sum_overflows_is_still_right() -> None:
     assert answer[Labels()] == [pytest.approx(1.7e308), None, 1.0]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(vectors(st.one_of(numbers, st.just(math.nan))), st.sampled_from([0.0, 0.3, 0.5, 1.0]))
 def test_quantiles_sort_nan_first(points: Points, q: float) -> None:
     """Values between two ranks are interpolated."""
@@ -202,7 +203,7 @@ def test_bad_quantiles_are_infinite_and_earn_warnings() -> None:
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(vectors(st.one_of(numbers, st.just(math.nan))), st.booleans(), st.integers(-1, 4))
 def test_topk_keeps_the_best_of_each_group(points: Points, largest: bool, k: int) -> None:
     """At every step the kept values are the k best; NaN is worse than every number."""
@@ -266,7 +267,7 @@ def test_underflowing_counts_are_errors_only_beside_a_real_one() -> None:
         select_rows(node("topk"), matrix_of(points), np.array([-1e19, 1.0, 1.0]), env())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(vectors(numbers), st.integers(0, 3))
 def test_limitk_keeps_the_first_of_each_group(points: Points, k: int) -> None:
     """At every step the first k series that have a point stay."""
@@ -281,7 +282,7 @@ def test_limitk_keeps_the_first_of_each_group(points: Points, k: int) -> None:
             assert (got.get(labels, [None] * STEPS)[step] is not None) == keep
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(vectors(numbers), st.sampled_from([0.1, 0.5, 0.8]))
 def test_a_ratio_and_its_complement_share_the_series(points: Points, ratio: float) -> None:
     """limit_ratio(r) and limit_ratio(r - 1) keep every series exactly once."""
@@ -306,12 +307,12 @@ def test_ratios_beyond_one_are_capped_with_a_warning() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(vectors(anything), st.sampled_from(GROUPINGS))
 def test_count_values_counts_texts(points: Points, grouping: tuple[tuple[str, ...], bool]) -> None:
     """The label holds the value's text and stands beside those of the group."""
     aggregate = node("count_values", *grouping[0], without=grouping[1])
-    got = points_of(count_values(aggregate, matrix_of(points), "v"))
+    got = points_of(count_values(aggregate, matrix_of(points), "v", env()))
     want: Points = {}
     for labels, row in points.items():
         for step, value in enumerate(row):
@@ -326,12 +327,12 @@ def test_count_values_overrides_the_label_and_respects_without() -> None:
     """An existing label gives way to the value; without that label nothing tells values apart."""
     points: Points = {Labels.of({"v": "old", "a": "1"}): [3.0, 3.0, None]}
     matrix = matrix_of(points)
-    overridden = points_of(count_values(node("count_values", without=True), matrix, "v"))
+    overridden = points_of(count_values(node("count_values", without=True), matrix, "v", env()))
     assert overridden == {Labels.of({"a": "1", "v": "3"}): [1.0, 1.0, None]}
-    lost = points_of(count_values(node("count_values", "v", without=True), matrix, "v"))
+    lost = points_of(count_values(node("count_values", "v", without=True), matrix, "v", env()))
     assert lost == {Labels.of({"a": "1"}): [1.0, 1.0, None]}
     with pytest.raises(ExecutionError, match='invalid label name ""'):
-        count_values(node("count_values"), matrix, "")
+        count_values(node("count_values"), matrix, "", env())
 
 
 @pytest.mark.parametrize(

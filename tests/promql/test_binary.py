@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
 from promql.binary import evaluate, negate
 from promql.matrix import Matrix, ScalarRow, Text
 from promql.notes import ExecutionError
+from tests.examples import examples
 from tests.promql.matrices import VALUES, ZERO, Bench, matrices, matrix, points, row, same
 
 NAN, INF = math.nan, math.inf
@@ -68,7 +69,7 @@ def test_scalar_operations_follow_gos_math(a: float, op: str, b: float, wanted: 
     assert same(float(found.values[0]), wanted)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(
     vector=matrices(["a", "b"], {"i": ["1", "2"]}),
     scalar=st.lists(VALUES, min_size=3, max_size=3),

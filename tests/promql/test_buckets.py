@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
@@ -11,6 +11,7 @@ from promql.go_text import format_g, format_g_digits, open_metrics_float, rfc333
 from promql.instant import CALLS
 from promql.matrix import Matrix, Text, Value
 from series.labels import Labels
+from tests.examples import examples
 from tests.promql.matrices import VALUES, ZERO, Bench, Points, elements, matrix, of_rows, row, same
 from tests.promql.matrices import points as points_of
 
@@ -110,7 +111,7 @@ QUANTILES = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(counts=COUNTS, q=QUANTILES)
 def test_quantiles_equal_plain_python(counts: dict[str, Points], q: list[float]) -> None:
     """Buckets that come and go, equal bounds, falling counts, a missing +Inf."""
@@ -123,7 +124,7 @@ def test_quantiles_equal_plain_python(counts: dict[str, Points], q: list[float])
             assert same(values[0], twin_quantile(q[step], buckets))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(counts=COUNTS, low=VALUES, high=VALUES)
 def test_fractions_equal_plain_python(counts: dict[str, Points], low: float, high: float) -> None:
     """Bounds inside buckets, at their edges, infinite and NaN."""

@@ -1,13 +1,14 @@
 """The type checker: what does not fit is refused in Prometheus' words."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql.ast import Node, ValueType
 from promql.check import value_type
 from promql.parser import ParseError, parse
 from promql.printer import to_text
+from tests.examples import examples
 from tests.strategies import expressions
 
 
@@ -142,7 +143,7 @@ def test_grammar_goes_before_types_and_the_first_fault_before_others() -> None:
         parse("abs(abs({}))")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(st.sampled_from(ValueType).flatmap(lambda kind: st.tuples(st.just(kind), expressions(kind))))
 def test_the_type_of_an_expression(drawn: tuple[ValueType, Node]) -> None:
     """value_type tells the type that the checker found, whatever the expression."""

@@ -1,12 +1,13 @@
 """Duration expressions, worked out for the step and range of a query."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from promql.ast import Duration, MatrixSelector, VectorSelector
 from promql.duration_values import InvalidQuery, duration_ms
 from promql.env import QueryTimes
 from promql.parser import parse
+from tests.examples import examples
 from tests.strategies import duration_expressions
 
 EVERY_FIVE_SECONDS = QueryTimes(50_000, 60_000, 5_000)
@@ -56,6 +57,9 @@ def test_offsets_may_be_negative() -> None:
         ("1s-1m", "2:7: duration must be greater than 0"),
         ("10^400", "2:8: duration is NaN or infinite"),
         ("(0-1)^0.5", "2:11: duration is NaN or infinite"),
+        ("min_of(5m,(0-1)^0.5)", "2:22: duration is NaN or infinite"),
+        ("max_of((0-1)^0.5,5m)", "2:22: duration is NaN or infinite"),
+        ("(10^400)%7", "2:12: duration is NaN or infinite"),
         ("9y^9", "2:6: duration is out of range"),
     ],
 )
@@ -66,7 +70,7 @@ def test_complaints(text: str, error: str) -> None:
     assert str(caught.value) == error
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(duration_expressions(4))
 def test_every_expression_has_a_value_or_a_complaint(duration: Duration) -> None:
     """However large, small or odd the numbers are."""

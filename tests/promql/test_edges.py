@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql.ast import Edge
@@ -15,6 +15,7 @@ from promql.rollup import Windows
 from series.batch import SeriesBatch, build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
+from tests.examples import examples
 
 Samples = list[tuple[int, float]]
 RANGE_MS, LOOKBACK_MS = 4_000, 6_000
@@ -82,7 +83,7 @@ def expected(name: str, row: Samples, end: int, smoothed: bool) -> float | None:
     [(name, Edge.ANCHORED) for name in ("rate", "increase", "delta", "changes", "resets")]
     + [(name, Edge.SMOOTHED) for name in ("rate", "increase", "delta")],
 )
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(rows=series)
 def test_edges_give_the_values_between_which_is_counted(
     name: str, edge: Edge, rows: list[Samples]
@@ -98,7 +99,7 @@ def test_edges_give_the_values_between_which_is_counted(
             assert want is None or math.isclose(values[r, k], want, abs_tol=1e-12)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(series)
 def test_smoothed_selectors_interpolate(rows: list[Samples]) -> None:
     """Between samples a line, after the last one its value, before the first one nothing."""

@@ -114,6 +114,37 @@ def test_lookback_and_stale_markers_end_a_series() -> None:
     assert not ((times >= 800_000) & (times < 1_000_000)).any()
 
 
+def test_only_a_bare_selector_has_times_of_its_own() -> None:
+    """timestamp() sees them through parentheses, but not through a unary plus."""
+    assert matrix(instant("timestamp((gauge))", 960_000)).values.tolist() == [[900.0]]
+    assert matrix(instant("timestamp(+gauge)", 960_000)).values.tolist() == [[960.0]]
+    assert matrix(instant("timestamp(+gauge @ 930)", 960_000)).values.tolist() == [[960.0]]
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("end()", 1_210.0),
+        ("range()", 610.0),
+        ("timestamp(x_total{job='a',i='0'} @ end())", 1_200.0),
+        ("max_over_time(timestamp(x_total{job='a',i='0'})[range():15s] @ end())", 1_200.0),
+        ("max_over_time(x_total{job='a',i='0'}[range()] @ end())", 80.0),
+    ],
+)
+def test_a_query_ends_when_the_asker_says(query: str, value: float) -> None:
+    """The end need not be a step."""
+    found = matrix(ranged(query, QueryTimes(600_000, 1_210_000, 60_000)))
+    assert found.values.tolist() == [[value] * 11]
+
+
+def test_a_range_query_of_one_step_has_a_step() -> None:
+    """step() is what the asker gave, range() is 0; both are 0 in an instant query."""
+    once = QueryTimes(900_000, 900_000, 60_000)
+    assert matrix(ranged("step() + range()", once)).values.tolist() == [[60.0]]
+    assert matrix(ranged("count_over_time(x_total{job='a',i='0'}[step()])", once)).values == [[4.0]]
+    assert instant("step() + range()").value == ScalarRow(np.array([0.0]))
+
+
 def test_pinned_parts_repeat_on_every_step() -> None:
     """``@`` gives one value for all steps, also below time functions."""
     assert (matrix(ranged("gauge @ 900")).values == 5.0).all()

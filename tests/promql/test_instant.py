@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
@@ -12,6 +12,7 @@ from promql.instant import CALLS
 from promql.matrix import Matrix, ScalarRow, Value
 from promql.notes import ExecutionError
 from series.matcher import Matcher, MatchType
+from tests.examples import examples
 from tests.promql.matrices import VALUES, ZERO, Bench, elements, matrix, points, row, same
 
 NAN, INF = math.nan, math.inf
@@ -72,7 +73,7 @@ def test_functions_keep_gaps_and_drop_names() -> None:
     assert labels == "{i=1}" and values[:2] == [1.0, None] and math.isnan(values[2] or 0.0)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(150)
 @given(value=VALUES, low=VALUES, high=VALUES)
 def test_clamp_is_gos_max_and_min(value: float, low: float, high: float) -> None:
     """``max(low, min(high, value))``, nothing where high < low; an infinity beats NaN."""
@@ -98,7 +99,7 @@ def test_clamp_is_gos_max_and_min(value: float, low: float, high: float) -> None
     assert same(of("clamp_max", value, high), go_max(-INF, go_min(high, value)))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(value=VALUES, nearest=st.sampled_from([1.0, 0.1, 5.0, -2.0, 0.0]))
 def test_round_goes_to_multiples(value: float, nearest: float) -> None:
     """``floor(x * (1/to) + 0.5) / (1/to)``."""

@@ -1,7 +1,7 @@
 """label_replace and label_join."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
@@ -11,6 +11,7 @@ from promql.matrix import Matrix, Text, Value
 from promql.notes import ExecutionError
 from series.labels import Labels
 from series.matcher import compile_regex
+from tests.examples import examples
 from tests.promql.matrices import Bench, elements, matrices, matrix, points, same_elements
 
 
@@ -78,7 +79,7 @@ def test_a_new_name_stays_under_late_removal() -> None:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(
     vector=matrices(["a", "b"], {"i": ["", "1", "2"], "j": ["", "x"]}),
     dst=st.sampled_from(["i", "n"]),

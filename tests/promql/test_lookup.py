@@ -3,13 +3,14 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql.lookup import lookup
 from series.batch import STALE_NAN, STALE_NAN_BITS, build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
+from tests.examples import examples
 
 LOOKBACK_MS = 5_000
 values = st.sampled_from([1.0, 2.0, -0.0, math.nan, math.inf, STALE_NAN])
@@ -24,7 +25,7 @@ def bits(value: float) -> int:
     return int(np.float64(value).view(np.uint64))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(rows, st.integers(1, 4_000), st.booleans())
 def test_lookup_finds_the_newest_sample_unless_it_is_stale(
     series: list[list[tuple[int, float]]], step_ms: int, timed: bool

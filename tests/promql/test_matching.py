@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
@@ -13,6 +13,7 @@ from promql.binary import evaluate
 from promql.matrix import Matrix
 from promql.notes import ExecutionError
 from series.labels import METADATA_LABELS, Labels
+from tests.examples import examples
 from tests.promql.matrices import (
     ZERO,
     Bench,
@@ -39,6 +40,7 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 EXPLICIT = (
     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)"
 )
+
 UNIQUE = "multiple matches for labels: grouping labels must ensure unique matches"
 SAME = "vector cannot contain metrics with the same labelset"
 
@@ -146,7 +148,7 @@ def with_include(m: Matching) -> bool:
     return not (m.on and set(m.include) & set(m.labels))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(
     left=matrices(["a", "b"], LABELS),
     right=matrices(["a", "c"], {**LABELS, "k": ["", "1"]}),

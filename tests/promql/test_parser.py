@@ -6,7 +6,7 @@ import pathlib
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from promql.ast import (
@@ -38,6 +38,7 @@ from promql.lexer import MAX_TOKENS
 from promql.parser import ParseError, parse
 from promql.printer import to_text
 from series.matcher import Matcher, MatchType
+from tests.examples import examples
 
 A, B, C = (VectorSelector(name) for name in "abc")
 X = VectorSelector("x")
@@ -401,7 +402,7 @@ def test_long_texts() -> None:
     assert parse("0" * 1_000_000 + "1") == number(1)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(st.text(max_size=40))
 @example("x{a='\ud800'}")
 @example("\ud800")
@@ -416,7 +417,7 @@ PIECES = words(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(300)
 @given(st.lists(st.sampled_from(PIECES), max_size=14))
 def test_no_sequence_of_tokens_breaks_the_parser(pieces: list[str]) -> None:
     """Nor does any sequence of things that look like PromQL."""

@@ -1,11 +1,12 @@
 """The layout of long queries over several lines."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from promql.ast import Node
 from promql.parser import parse
 from promql.pretty import pretty
+from tests.examples import examples
 from tests.strategies import queries
 
 LONG = 'http_requests_total{environment="production",handler=~"/api/.*",job="the-api-server"}'
@@ -61,7 +62,7 @@ def test_layout(query: str, lines: list[str]) -> None:
     assert pretty(parse(query)).split("\n") == lines
 
 
-@settings(max_examples=150, deadline=None)
+@examples(100)
 @given(queries())
 def test_the_layout_reads_back(tree: Node) -> None:
     """White space is all that the layout adds."""

@@ -3,15 +3,16 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from promql.ast import Node, NumberLiteral, StringLiteral
 from promql.parser import parse
 from promql.printer import number_text, to_text
+from tests.examples import examples
 from tests.strategies import queries
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150)
 @given(queries())
 def test_what_is_printed_reads_back(tree: Node) -> None:
     """parse(to_text(tree)) is the tree again, for every kind of tree."""

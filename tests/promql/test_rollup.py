@@ -7,13 +7,14 @@ from itertools import chain, pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql.notes import ExecutionError
 from promql.rollup import ROLLUPS, Windows, without_stale
 from series.batch import STALE_NAN, STALE_NAN_BITS, SeriesBatch, build_batch
 from series.labels import Labels
+from tests.examples import examples
 
 Samples = list[tuple[int, float]]
 
@@ -140,7 +141,7 @@ def slow_instant(per_second: bool) -> Callable[[Samples, int], float | None]:
         ("idelta", slow_instant(per_second=False)),
     ],
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(data=st.data())
 def test_rates_are_those_of_the_definition_to_the_bit(
     name: str, function: Callable[[Samples, int], float | None], data: st.DataObject
@@ -206,7 +207,7 @@ SIMPLE: dict[str, Callable[[Samples, int], float | None]] = {
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(data=st.data())
 def test_functions_over_time_follow_their_definition(name: str, data: st.DataObject) -> None:
     """Sums, extremes, counts, ends, medians and switches, with NaN, infinities and stale marks."""
@@ -215,7 +216,7 @@ def test_functions_over_time_follow_their_definition(name: str, data: st.DataObj
         assert_same(rolled(name, series), expected(series, SIMPLE[name]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows(), st.sampled_from([-0.5, 0.0, 0.25, 0.5, 0.9, 1.0, 1.5, math.nan]))
 def test_quantiles_interpolate_between_sorted_neighbours(series: list[Samples], q: float) -> None:
     """A quantile outside [0, 1] is infinite, NaN stays NaN, all else interpolates."""
@@ -230,7 +231,7 @@ def test_quantiles_interpolate_between_sorted_neighbours(series: list[Samples], 
     assert_same(rolled("quantile_over_time", series, q), expected(series, slow))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows())
 def test_spread_is_that_of_the_population(series: list[Samples]) -> None:
     """stddev and stdvar divide by n."""
@@ -240,7 +241,7 @@ def test_spread_is_that_of_the_population(series: list[Samples]) -> None:
     assert_same(rolled("stddev_over_time", series), stddev)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows(), st.sampled_from([0.0, 10.0, -3.0]))
 def test_lines_are_fitted_by_least_squares(series: list[Samples], ahead: float) -> None:
     """deriv is the slope, predict_linear the line's value that many seconds after the step."""
@@ -271,7 +272,7 @@ def assert_close(got: list[list[float | None]], want: list[list[float | None]]) 
         assert a is None or b is None or math.isclose(a, b, rel_tol=1e-5, abs_tol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(rows(), st.sampled_from([0.1, 0.5]), st.sampled_from([0.3, 0.9]))
 def test_smoothing_follows_level_and_trend(series: list[Samples], sf: float, tf: float) -> None:
     """Double exponential smoothing starts at the first sample with the first difference."""
@@ -313,7 +314,7 @@ def test_sums_keep_small_terms_beside_large_ones() -> None:
     assert rolled("sum_over_time", series, steps=6)[0][4] == 2.0
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(rows(st.one_of(ordinary, special)))
 def test_stale_markers_are_dropped_row_by_row(series: list[Samples]) -> None:
     """The rest keeps its times and order."""

@@ -1,12 +1,13 @@
 """``and``, ``or``, ``unless`` against a walk step by step."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
 from promql.ast import Cardinality, Matching
 from promql.binary import evaluate
 from promql.matrix import Matrix
+from tests.examples import examples
 from tests.promql.matrices import (
     ZERO,
     Bench,
@@ -30,7 +31,7 @@ def twin_step(op: str, m: Matching, left: list[Element], right: list[Element]) -
     return left + [element for element in right if match_labels(element[0], m) not in left_keys]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(100)
 @given(
     left=matrices(["a", "b"], {"i": ["", "1", "2"], "j": ["", "x"]}),
     right=matrices(["a", "b"], {"i": ["", "1", "2"], "j": ["", "x"]}),

@@ -56,7 +56,7 @@ _SETTINGS = settings(
 )
 
 
-@settings(_SETTINGS, max_examples=200)
+@settings(_SETTINGS, max_examples=100)
 @given(**_CASES)
 def test_engine_and_twin_agree(
     data: Database, span: Span, query: str, delayed: bool, slab_rows: int | None

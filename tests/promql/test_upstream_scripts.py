@@ -20,7 +20,6 @@ FEATURES = {
     "native histograms",
     "start timestamps",
     "native histograms, start timestamps",
-    "info()",
     "start_timestamp()",
 }
 """What an eval may be missing: kinds of samples, and constructs that later work evaluates."""

@@ -1,6 +1,7 @@
 """A server in this process: the real house over a temporary directory, asked without sockets."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ def make_asker(tmp_path: Path) -> Iterator[Callable[..., Asker]]:
 def asker(make_asker: Callable[..., Asker]) -> Asker:
     """An open server without data."""
     return make_asker()
+
+
+def concrete(path: str) -> str:
+    """The path of a route with something in the place of its named segments."""
+    return re.sub(r"\{\w+:path\}", "a/b", re.sub(r"\{\w+\}", "job", path))
 
 
 def up(job: str, *values: float, step_ms: int = 15_000) -> encode.Series:

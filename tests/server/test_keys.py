@@ -27,7 +27,7 @@ def test_a_key_is_found_by_its_secret_alone(tmp_path: Path) -> None:
     assert not any(key in path.read_text() for key in made)
     ring = KeyRing(path)
     found = [ring.find(key) for key in made]
-    assert [(key.tenant, key.role) for key in found if key] == [
+    assert [(key.only_tenant, key.role) for key in found if key] == [
         ("acme", Role.WRITE),
         ("globex", Role.READ),
     ]
@@ -104,3 +104,62 @@ def test_tenant_ids(text: str) -> None:
 def test_no_tenant_ids(text: str) -> None:
     """What may not."""
     assert not is_tenant_id(text)
+
+
+def test_revoked_keys_are_gone(tmp_path: Path, clock: list[float]) -> None:
+    """By a beginning of the id that only one has; others stay, and a running ring notices."""
+    path = tmp_path / "keys.jsonl"
+    first, second = (create_key(path, "acme", Role.READ) for _ in range(2))
+    ring = KeyRing(path)
+    assert ring.find(first) is not None
+    ids = {key.id for key in load_keys(path)}
+    first_id = next(key.id for key in load_keys(path) if key.is_(first))
+    for wrong in ("", first_id[:7], "0" * 16, "x"):
+        with pytest.raises(KeyError):
+            keys.revoke_key(path, wrong)
+    assert keys.revoke_key(path, first_id[:8]).id == first_id
+    clock[0] += keys.RECHECK_SECONDS
+    assert ring.find(first) is None
+    assert ring.find(second) is not None
+    assert {key.id for key in load_keys(path)} == ids - {first_id}
+    assert keys.RECHECK_SECONDS < 1
+
+
+def test_keys_of_several_tenants_and_with_matchers(tmp_path: Path) -> None:
+    """What a line says comes back from it."""
+    path = tmp_path / "keys.jsonl"
+    matchers = (keys.parse_matcher('env="a\\"b"'), keys.parse_matcher('team=~"x|y"'))
+    create_key(path, ["acme", "globex"], Role.READ, matchers)
+    create_key(path, "*", Role.ADMIN)
+    several, every = load_keys(path)
+    assert several.tenants == ("acme", "globex") and several.matchers == matchers
+    assert several.opens("globex") and not several.opens("other")
+    assert several.only_tenant is every.only_tenant is None
+    assert every.opens("other")
+
+
+def test_the_command_line_makes_lists_and_revokes(tmp_path: Path) -> None:
+    """The whole life of a key; the secret is printed once and stands nowhere."""
+    from typer.testing import CliRunner
+
+    from server.keys_cli import keys_app
+
+    path = tmp_path / "keys.jsonl"
+
+    def run(*words: str, status: int = 0) -> str:
+        result = CliRunner().invoke(keys_app, [*words, "--keys", str(path)])
+        assert result.exit_code == status, result.output
+        return result.output
+
+    made = run("create", "--tenant", "acme", "--role", "read", "--match", 'env="prod"')
+    secret = next(word for word in made.split() if word.startswith("hk-"))
+    listed = run("list")
+    assert "acme  read" in listed and 'env="prod"' in listed and secret not in listed
+    key_id = listed.split()[0]
+    assert key_id in run("revoke", key_id)
+    assert run("list") == ""
+    run("revoke", key_id, status=1)
+    run("create", "--tenant", "a/b", "--role", "read", status=2)
+    run("create", "--tenant", "a", "--role", "king", status=2)
+    run("create", "--tenant", "a", "--role", "read", "--match", "env", status=2)
+    assert secret not in path.read_text()

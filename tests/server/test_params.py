@@ -9,6 +9,9 @@ import pytest
 
 from server.http import HttpError, Message, Request
 from server.params import (
+    INLINE_BYTES,
+    MAX_JSON_BYTES,
+    MAX_PARAMS,
     MAX_TIME_MS,
     MIN_TIME_MS,
     Params,
@@ -162,3 +165,44 @@ def test_negative_limits_are_refused() -> None:
     assert refused(lambda: Params([("limit", "-1")]).limit()) == (400, expected)
     assert refused(lambda: Params([("limit", "x")]).limit())[0] == 400
     assert refused(lambda: Params([("limit", "9" * 5000)]).limit())[0] == 400
+
+
+def read_whole(query: str, body: bytes) -> Params:
+    """The parameters of a POST whose body comes in one piece."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body}
+
+    scope = {"method": "POST", "query_string": query.encode(), "headers": []}
+    return asyncio.run(read_params(Request(scope, receive)))
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("a&" * MAX_PARAMS, b""),
+        ("", b"a=1&" * MAX_PARAMS),
+        ("", b"&" * MAX_PARAMS),
+        ("", b'{"a":[' + b"1," * MAX_PARAMS + b"1]}"),
+        ("", b"{" + b",".join(b'"%d":1' % k for k in range(MAX_PARAMS + 1)) + b"}"),
+        ("", b'{"a":"' + b"x" * MAX_JSON_BYTES + b'"}'),
+    ],
+)
+def test_too_much_is_refused(query: str, body: bytes) -> None:
+    """Too many parameters and too long JSON would keep the server busy."""
+    status, text = refused(lambda: read_whole(query, body))
+    assert status == 400
+    assert "more than 1000 parameters" in text or "the JSON body exceeds" in text
+
+
+def test_long_values_are_read() -> None:
+    """A body that another thread takes apart gives the same."""
+    assert read_whole("b=2", b"a=" + b"%41" * INLINE_BYTES).get("a") == "A" * INLINE_BYTES
+    assert read_whole("b=2", b"a=" + b"%41" * INLINE_BYTES).get("b") == "2"
+
+
+def test_urls_are_utf8() -> None:
+    """Escaped or not; what is none is replaced."""
+    assert read("query=%C3%A9").get("query") == "é"
+    assert read("query=é").get("query") == "é"
+    assert read("query=%ff").get("query") == "�"

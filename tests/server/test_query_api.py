@@ -266,7 +266,12 @@ def test_bad_selectors_are_refused(asker: Asker) -> None:
         prefix + "match[] must contain at least one non-empty matcher"
     )
     assert error(asker, "/api/v1/series?match[]=rate(up[1m])")[2].startswith(prefix)
-    assert error(asker, "/api/v1/labels?match[]=up{")[2].startswith(prefix + "1:")
+    unclosed = "1:4: parse error: unexpected end of input inside braces"
+    assert error(asker, "/api/v1/series?match[]=up{")[2] == prefix + unclosed
+    for path in ("/api/v1/labels", "/api/v1/label/job/values"):
+        assert error(asker, f"{path}?match[]=up{{") == (400, "bad_data", unclosed)
+        empty = "match[] must contain at least one non-empty matcher"
+        assert error(asker, f"{path}?match[]={{}}") == (400, "bad_data", empty)
 
 
 def test_escaped_label_names(asker: Asker) -> None:

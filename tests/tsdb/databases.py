@@ -75,7 +75,10 @@ def bits(samples: Sequence[tuple[int, int, float]]) -> Bits:
 
 
 class FaultyFiles(Files):
-    """A disk whose acts fail where ``fails(act)`` says so; a write that fails is torn midway."""
+    """A disk whose acts fail where ``fails(act)`` says so; a write that fails is torn midway.
+
+    A sync that does not fail is not waited for.
+    """
 
     def __init__(self) -> None:
         self.fails: Callable[[str], bool] = lambda act: False
@@ -96,8 +99,8 @@ class FaultyFiles(Files):
         super().write(fd, parts)
 
     def fdatasync(self, fd: int) -> None:
+        del fd
         self._maybe("fdatasync")
-        super().fdatasync(fd)
 
     def truncate(self, path: Path, size_bytes: int) -> None:
         self._maybe("truncate")
@@ -112,5 +115,13 @@ class FaultyFiles(Files):
         super().rename(old, new)
 
     def sync_directory(self, path: Path) -> None:
+        del path
         self._maybe("sync_directory")
-        super().sync_directory(path)
+
+    def mkdir(self, path: Path) -> None:
+        self._maybe("mkdir")
+        super().mkdir(path)
+
+    def remove_tree(self, path: Path) -> None:
+        self._maybe("remove_tree")
+        super().remove_tree(path)

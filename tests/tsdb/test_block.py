@@ -1,6 +1,7 @@
 """A block reads back what was written into it, or says where it is damaged."""
 
 import gc
+import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,17 +9,18 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from series.batch import STALE_NAN
 from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from series.ports import StorageError
+from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, bits, block, fingerprints, rows_of, write
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
-from tsdb.block_format import block_directory
+from tsdb.block_format import DATA_HEADER, block_directory
 
 _values = st.one_of(
     st.floats(width=64),
@@ -39,7 +41,7 @@ def cache() -> BlockCache:
     return BlockCache(QuietFiles())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(15)
 @given(_data, st.data())
 def test_reads_back_what_was_written(data: Data, draw: st.DataObject) -> None:
     """Any series in any order and any range: exactly the samples of the range."""
@@ -109,29 +111,56 @@ def test_label_names_and_values(tmp_path: Path, cache: BlockCache) -> None:
     assert made.label_values("job", only_n) == []
 
 
-def test_every_damaged_byte_is_noticed(tmp_path: Path) -> None:
-    """One byte changed anywhere in either file: the read fails, naming the file."""
-    data: Data = {
+_STEPS = [5, pytest.param(1, marks=pytest.mark.long)]
+"""Every fifth byte is damaged, or every one."""
+
+
+def _three_by_five() -> Data:
+    return {
         Labels.of({"__name__": "m", "i": str(i)}): [(t, t / 7) for t in range(i, i + 5)]
         for i in range(3)
     }
-    meta = write(tmp_path, 1, data, BlockCache(QuietFiles()))
+
+
+@pytest.mark.parametrize("step", _STEPS)
+def test_every_damaged_byte_of_the_index_is_noticed(tmp_path: Path, step: int) -> None:
+    """One byte changed anywhere, or the last one gone: the read fails, naming the file."""
+    meta = write(tmp_path, 1, _three_by_five(), BlockCache(QuietFiles()))
     directory = block_directory(tmp_path, 1)
-    for name in ("index", "data"):
-        path = directory / name
-        good = path.read_bytes()
-        for at in range(len(good)):
-            damaged = bytearray(good)
-            damaged[at] ^= 1 << (at % 8)
-            path.write_bytes(bytes(damaged))
-            cache = BlockCache(QuietFiles())
-            with pytest.raises(StorageError, match=str(path)):
-                Block(directory, meta, cache).read(np.arange(3), 0, 100)
-            cache.close()
-        path.write_bytes(good[:-1])
+    path = directory / "index"
+    good = path.read_bytes()
+    for damaged in [*(_flipped(good, at) for at in range(0, len(good), step)), good[:-1]]:
+        path.write_bytes(damaged)
         with pytest.raises(StorageError, match=str(path)):
             Block(directory, meta, BlockCache(QuietFiles())).read(np.arange(3), 0, 100)
-        path.write_bytes(good)
+
+
+@pytest.mark.parametrize("step", _STEPS)
+def test_every_damaged_byte_of_the_data_is_noticed(tmp_path: Path, step: int) -> None:
+    """One byte changed anywhere, or the last one gone: what is read is right, the rest is told."""
+    data = _three_by_five()
+    wanted = [bits(samples) for _, samples in sorted(data.items())]
+    meta = write(tmp_path, 1, data, BlockCache(QuietFiles()))
+    directory = block_directory(tmp_path, 1)
+    path = directory / "data"
+    good = path.read_bytes()
+    for at in [*range(0, len(good), step), len(good)]:
+        path.write_bytes(_flipped(good, at) if at < len(good) else good[:-1])
+        made = Block(directory, meta, BlockCache(QuietFiles()))
+        if at < DATA_HEADER.size:
+            with pytest.raises(StorageError, match=str(path)):
+                made.read(np.arange(3), 0, 100)
+            continue
+        found = rows_of(made.read(np.arange(3), 0, 100))
+        assert all(row in (whole, []) for row, whole in zip(found, wanted, strict=True))
+        assert found != wanted
+        assert made.damaged_frames == 1
+        (text,) = made.damage(np.arange(3))
+        assert text.startswith(f"{path} is damaged at offset ")
+
+
+def _flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
 
 
 def test_a_newer_version_is_refused(tmp_path: Path, cache: BlockCache) -> None:
@@ -171,10 +200,10 @@ def test_the_cache_keeps_within_its_bounds(tmp_path: Path) -> None:
     blocks = [block(tmp_path, sequence, data, cache) for sequence in range(1, 6)]
     for made in blocks + blocks:
         assert len(rows_of(made.read(np.arange(64), 0, 100))) == 64
-        assert cache.size_bytes <= 2000
+        assert cache.frames.size_bytes <= 2000
         assert cache.open_files <= 2
     cache.close()
-    assert cache.open_files == cache.size_bytes == 0
+    assert cache.open_files == cache.frames.size_bytes == 0
 
 
 def test_what_crashed_aside_does_not_stand_in_the_way(tmp_path: Path, cache: BlockCache) -> None:
@@ -206,7 +235,7 @@ def test_a_failing_disk_leaves_no_block(tmp_path: Path, failing: str) -> None:
 
 
 def test_a_damaged_frame_does_not_hide_the_others(tmp_path: Path, cache: BlockCache) -> None:
-    """The error names file and offset; series in other frames stay readable."""
+    """What it held is left out and told by file and offset; a second read says so again."""
     data: Data = {
         Labels.of({"__name__": name, "i": str(i)}): _long(30) for name in "ab" for i in range(16)
     }
@@ -215,9 +244,26 @@ def test_a_damaged_frame_does_not_hide_the_others(tmp_path: Path, cache: BlockCa
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(bytes(content))
-    assert len(rows_of(made.read(np.arange(16), 0, 2**62))) == 16
-    with pytest.raises(StorageError, match=rf"{path} is damaged at offset \d+: checksum mismatch"):
-        made.read(np.arange(17), 0, 2**62)
+    whole = bits(_long(30))
+    for _ in range(2):
+        assert rows_of(made.read(np.arange(32), 0, 2**62)) == [whole] * 16 + [[]] * 16
+        assert made.damage(np.arange(16)) == []
+        (text,) = made.damage(np.arange(17))
+        assert re.match(rf"{path} is damaged at offset \d+: checksum mismatch", text)
+        assert made.damaged_frames == 1
+        cache.indexes.clear()
+    assert 475 <= made.estimated_samples(np.arange(32), 0, 2**62) <= 485
+
+
+def test_indexes_are_held_within_their_bounds(tmp_path: Path) -> None:
+    """An index that had to go is read again when it is needed."""
+    data: Data = {Labels.of({"i": str(i)}): _long(3) for i in range(50)}
+    cache = BlockCache(QuietFiles(), index_bytes=12_000)
+    blocks = [block(tmp_path, sequence, data, cache) for sequence in range(1, 5)]
+    for made in blocks + blocks:
+        assert len(made.select(()).refs) == 50
+        assert 0 < made.index_bytes <= cache.indexes.size_bytes <= 12_000
+    assert blocks[0].index_bytes == 0
 
 
 def test_threads_read_one_block_at_once(tmp_path: Path) -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from series.batch import STALE_NAN, SeriesBatch, build_batch
 from series.labels import Labels
@@ -381,46 +379,6 @@ def test_writers_and_a_reader_at_once(make_store: MakeStore) -> None:
     store = make_store()
     assert everything(_db(store)) == expected
     assert _db(store).stats().blocks > 0
-    store.close()
-
-
-_late_or_not = st.tuples(
-    st.integers(0, 3), st.integers(0, 40), st.sampled_from([1.0, 2.0, float("nan")])
-)
-_steps = st.lists(
-    st.one_of(
-        st.lists(_late_or_not, min_size=1, max_size=6),
-        st.sampled_from(["restart", "maintain", "later"]),
-    ),
-    max_size=25,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(_steps)
-def test_any_history_reads_as_the_first_of_each_instant(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[object]
-) -> None:
-    """Appends in any order, seals and restarts: every instant holds the first value stored."""
-    directory = tmp_path_factory.mktemp("history")
-    options = DbOptions(block_range_ms=100_000, max_late_samples=4, min_empty_series=2)
-    store = open_store(directory, options=options)
-    base = NOW_MS - HOUR_MS
-    stored: list[tuple[int, int, float]] = []
-    for step in steps:
-        if step == "restart":
-            store.close()
-            store = open_store(directory, options=options)
-        elif step == "maintain":
-            store.maintain()
-        elif step == "later":
-            base += 200_000
-        elif isinstance(step, list):
-            samples = [(s, base + at * 10_000, value) for s, at, value in step]
-            append(_db(store), *samples)
-            stored += samples
-        if stored:
-            assert everything(_db(store)) == bits(stored)
     store.close()
 
 

@@ -5,39 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from series.batch import build_batch
 from series.labels import Labels
+from tests.examples import examples
 from tests.tsdb.databases import bits_of, labels_of
+from tests.tsdb.heads import SERIES, append_to, new_head
 from tsdb import head_kernels
 from tsdb.arena import Arena, HeadFull
-from tsdb.head import NEVER_MS, Head, HeadSnapshot, Samples
-from tsdb.registry import Registry
+from tsdb.head_snapshot import HeadSnapshot
+from tsdb.part import NEVER_MS
 
-_SERIES = 6
 _STEP_MS = 10
 
 Contents = dict[int, dict[int, int]]
-
-
-def _new_head(arena: Arena, series: int = _SERIES) -> Head:
-    head = Head(arena, Registry(b"seed"))
-    batch = build_batch((labels_of(n), [0], [0.0]) for n in range(series))
-    ids, fingerprints = head.registry.look_up(batch)
-    head.register(batch, ids, fingerprints)
-    return head
-
-
-def _append(head: Head, samples: list[tuple[int, int, float]]) -> list[int]:
-    head.reserve(len(samples))
-    columns = Samples(
-        np.array([s for s, _, _ in samples], dtype=np.int32),
-        np.array([time_ms for _, time_ms, _ in samples], dtype=np.int64),
-        np.array([value for _, _, value in samples], dtype=np.float64).view(np.uint64),
-    )
-    return [int(outcome) for outcome in head.append(columns)]
 
 
 def _contents(snapshot: HeadSnapshot, start_ms: int = -(2**60), end_ms: int = 2**60) -> Contents:
@@ -74,7 +57,7 @@ class _Seal(NamedTuple):
 
 _loose = st.lists(
     st.tuples(
-        st.integers(0, _SERIES - 1),
+        st.integers(0, SERIES - 1),
         st.integers(0, 120),
         st.sampled_from([0.0, -0.0, 1.0, float("nan")]),
     ),
@@ -82,7 +65,7 @@ _loose = st.lists(
 )
 _acts = st.lists(
     st.one_of(
-        st.builds(_Tick, st.integers(1, 2), st.frozensets(st.integers(0, _SERIES - 1), max_size=2)),
+        st.builds(_Tick, st.integers(1, 2), st.frozensets(st.integers(0, SERIES - 1), max_size=2)),
         st.builds(_Tick, st.just(1), st.sampled_from([frozenset[int](), frozenset[int]({0})])),
         st.builds(_Loose, _loose),
         st.builds(_Seal, st.integers(0, 60), _loose),
@@ -91,18 +74,18 @@ _acts = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(40)
 @given(_acts)
 def test_the_head_equals_a_dict_and_its_snapshots_stay(acts: list[object]) -> None:
     """After any appends and seals each snapshot ever taken still reads as it did."""
-    head = _new_head(Arena(2048))
+    head = new_head(Arena(2048))
     model: Contents = {}
     sealed: Contents = {}
     kept: list[tuple[HeadSnapshot, Contents]] = []
     now = 0
 
     def store(samples: list[tuple[int, int, float]], frozen: Contents) -> None:
-        outcomes = _append(head, samples)
+        outcomes = append_to(head, samples)
         for (series, time_ms, value), outcome in zip(samples, outcomes, strict=True):
             there = model.get(series, {}).get(time_ms, frozen.get(series, {}).get(time_ms))
             if there is None:
@@ -116,7 +99,7 @@ def test_the_head_equals_a_dict_and_its_snapshots_stay(acts: list[object]) -> No
     for number, act in enumerate(acts):
         if isinstance(act, _Tick):
             now += act.step * _STEP_MS
-            rest = [s for s in range(_SERIES) if s not in act.left_out]
+            rest = [s for s in range(SERIES) if s not in act.left_out]
             store([(s, now, float(s)) for s in rest[::2]], {})
             store([(s, now, float(s)) for s in rest[1::2]], {})
         elif isinstance(act, _Loose):
@@ -152,10 +135,10 @@ def _merged(a: Contents, b: Contents) -> Contents:
 
 def test_series_scraped_together_share_their_times() -> None:
     """A thousand ticks of fifty series cost the time pages of one, also after one missed some."""
-    head = _new_head(Arena(4096), 50)
+    head = new_head(Arena(4096), 50)
     for tick in range(1000):
         present = [s for s in range(50) if not (s == 7 and tick in (100, 101, 500))]
-        _append(head, [(s, tick, 1.0) for s in present])
+        append_to(head, [(s, tick, 1.0) for s in present])
     batch = head.snapshot().read(np.arange(50), 0, 2000)
     starts = np.delete(batch.time_starts, 7)
     assert (starts == starts[0]).all()
@@ -166,10 +149,10 @@ def test_series_scraped_together_share_their_times() -> None:
 
 def test_two_groups_that_begin_together_part_once() -> None:
     """Where half of the series take other times, they share one branch and not one each."""
-    head = _new_head(Arena(4096), 40)
-    _append(head, [(s, 0, 1.0) for s in range(40)])
+    head = new_head(Arena(4096), 40)
+    append_to(head, [(s, 0, 1.0) for s in range(40)])
     for tick in range(1, 30):
-        _append(head, [(s, 10 * tick + s // 20, 1.0) for s in range(40)])
+        append_to(head, [(s, 10 * tick + s // 20, 1.0) for s in range(40)])
     batch = head.snapshot().read(np.arange(40), 0, 1000)
     assert len(np.unique(batch.time_starts)) == 2
     assert len(batch.times_ms) == 60
@@ -178,10 +161,10 @@ def test_two_groups_that_begin_together_part_once() -> None:
 def test_pages_come_back_once_nobody_can_see_them() -> None:
     """A snapshot keeps what a seal dropped; without it the pages are used again."""
     arena = Arena(64)
-    head = _new_head(arena, 1)
+    head = new_head(arena, 1)
     for _ in range(4):
         base = head.max_time_ms + 1 if head.max_time_ms > NEVER_MS else 0
-        _append(head, [(0, base + k, float(k)) for k in range(50)])
+        append_to(head, [(0, base + k, float(k)) for k in range(50)])
         held = head.snapshot()
         frozen = head.freeze(base + 50)
         head.hide_sealed(frozen, base + 50)
@@ -196,8 +179,8 @@ def test_pages_come_back_once_nobody_can_see_them() -> None:
 
 def test_a_full_arena_refuses_and_keeps_what_it_has() -> None:
     """HeadFull comes before anything is appended."""
-    head = _new_head(Arena(8), 4)
-    _append(head, [(s, 0, 1.0) for s in range(4)])
+    head = new_head(Arena(8), 4)
+    append_to(head, [(s, 0, 1.0) for s in range(4)])
     with pytest.raises(HeadFull, match="head is full"):
         head.reserve(100)
     assert len(_contents(head.snapshot())) == 4
@@ -205,9 +188,9 @@ def test_a_full_arena_refuses_and_keeps_what_it_has() -> None:
 
 def test_forgotten_series_leave_the_others_as_they_were() -> None:
     """After renumbering, samples, late samples and labels belong to the same series as before."""
-    head = _new_head(Arena(1024), 6)
-    _append(head, [(s, 100, float(s)) for s in (1, 3, 5)])
-    _append(head, [(3, 50, 9.0), (5, 60, 9.5)])
+    head = new_head(Arena(1024), 6)
+    append_to(head, [(s, 100, float(s)) for s in (1, 3, 5)])
+    append_to(head, [(3, 50, 9.0), (5, 60, 9.5)])
     head.forget_empty_series()
     snapshot = head.snapshot()
     assert snapshot.index.frame(np.arange(3)).all_labels() == [labels_of(s) for s in (1, 3, 5)]
@@ -220,15 +203,15 @@ def test_forgotten_series_leave_the_others_as_they_were() -> None:
     ids, fingerprints = head.registry.look_up(batch)
     assert ids.tolist() == [-1, 2]
     head.register(batch, ids, fingerprints)
-    assert _append(head, [(int(ids[1]), 60, 9.5), (int(ids[0]), 60, 9.5)]) == [1, 0]
+    assert append_to(head, [(int(ids[1]), 60, 9.5), (int(ids[0]), 60, 9.5)]) == [1, 0]
 
 
 def test_select_leaves_out_series_without_samples() -> None:
     """A series that only was registered does not show, one with only late samples does."""
-    head = _new_head(Arena(1024), 3)
-    _append(head, [(0, 100, 1.0)])
+    head = new_head(Arena(1024), 3)
+    append_to(head, [(0, 100, 1.0)])
     frozen = head.freeze(100)
-    _append(head, [(2, 50, 1.0)])
+    append_to(head, [(2, 50, 1.0)])
     assert frozen.select(()).refs.tolist() == [0]
     assert head.snapshot().select(()).refs.tolist() == [0, 2]
     assert head.snapshot().label_values("series", ()) == ["000", "002"]

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from series.batch import build_batch
 from series.labels import Labels
+from tests.examples import examples
 from tsdb.registry import Registry
 
 _labels = st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=40), max_size=4).map(
@@ -12,6 +13,7 @@ _labels = st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=40),
 )
 
 
+@examples(30)
 @given(st.lists(st.lists(_labels, max_size=12), max_size=6))
 def test_numbers_are_those_of_a_dict(rounds: list[list[Labels]]) -> None:
     """Series are numbered in the order of their first appearance, whatever comes twice."""

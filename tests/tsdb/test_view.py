@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from series.ports import Context, Hints
+from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, Samples, bits, block, rows_of
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
@@ -45,7 +46,7 @@ def _merged(parts: Sequence[Data]) -> dict[Labels, Samples]:
     return {labels: sorted(samples.items()) for labels, samples in found.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@examples(25)
 @given(st.lists(_data, max_size=4), st.lists(_matchers, max_size=2), st.data())
 def test_reads_what_one_dict_of_all_samples_holds(
     datas: list[Data], matchers: list[Matcher], draw: st.DataObject
@@ -59,7 +60,7 @@ def test_reads_what_one_dict_of_all_samples_holds(
     with tempfile.TemporaryDirectory() as root:
         cache = BlockCache(QuietFiles())
         blocks = [block(Path(root), at + 1, data, cache) for at, data in enumerate(parts)]
-        view = View(draw.draw(st.permutations(blocks)), SeriesMapCache())
+        view = View(draw.draw(st.permutations(blocks)), SeriesMapCache(1 << 20))
         wanted = {
             labels: samples
             for labels, samples in sorted(_merged(parts).items())
@@ -96,7 +97,7 @@ def test_rows_joined_from_several_parts_share_their_times(tmp_path: Path) -> Non
         {_series(i): [(1000 * p + 10 * t + i % 2, float(t)) for t in range(50)] for i in range(20)}
         for p in range(3)
     ]
-    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache())
+    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache(1 << 20))
     got = view.resolve((), FOREVER).read(slice(0, 20), 0, 2**62, Context())
     assert len(set(got.time_starts.tolist())) == 2
     assert rows_of(got) == [bits(samples) for samples in _merged(parts).values()]
@@ -105,7 +106,7 @@ def test_rows_joined_from_several_parts_share_their_times(tmp_path: Path) -> Non
 def test_only_parts_within_the_range_are_asked(tmp_path: Path) -> None:
     """A series that only lives in parts outside of the hints' range is not found."""
     parts: list[Data] = [{_series(0): [(10, 1.0)]}, {_series(1): [(5000, 2.0)]}]
-    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache())
+    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache(1 << 20))
     found = view.resolve((), Hints(4000, 6000))
     assert found.frame.all_labels() == [_series(1)]
     assert found.estimated_samples() >= 1
@@ -119,11 +120,11 @@ def test_maps_are_kept_for_the_same_parts_and_dropped_when_full(tmp_path: Path) 
     """The second resolve of a selector selects nothing anew; a small cache forgets the oldest."""
     parts: list[Data] = [{_series(i): [(p, 1.0)] for i in range(20)} for p in range(2)]
     blocks = _blocks(tmp_path, BlockCache(QuietFiles()), parts)
-    cache = SeriesMapCache()
+    cache = SeriesMapCache(1 << 20)
     first = View(blocks, cache).resolve((), FOREVER).frame
     assert View(blocks, cache).resolve((), FOREVER).frame is first
     assert View(blocks[:1], cache).resolve((), FOREVER).frame is not first
-    small = SeriesMapCache(max_bytes=1)
+    small = SeriesMapCache(1)
     assert View(blocks, small).resolve((), FOREVER).frame.all_labels() == first.all_labels()
     assert small.get(((), tuple(one.token for one in blocks))) is None
 
@@ -134,7 +135,7 @@ def test_an_older_part_wins_wherever_it_stands(tmp_path: Path) -> None:
         {_series(0): [(100, 1.0), (200, 1.0)], _series(1): [(100, 5.0)]},
         {_series(0): [(50, 2.0), (100, 2.0), (150, 2.0)]},
     ]
-    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache())
+    view = View(_blocks(tmp_path, BlockCache(QuietFiles()), parts), SeriesMapCache(1 << 20))
     got = view.resolve((), FOREVER).read(slice(0, 2), 0, 1000, Context())
     assert rows_of(got) == [
         bits([(50, 2.0), (100, 1.0), (150, 2.0), (200, 1.0)]),

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from series.metadata import Metadata
+from tests.examples import examples
 from tests.tsdb.databases import FaultyFiles
 from tsdb import records
 from tsdb.files import Files
@@ -40,6 +41,7 @@ def _notes(wal: Wal, report: ReplayReport | None = None) -> list[str]:
     return found
 
 
+@examples(40)
 @given(st.lists(st.tuples(st.integers(0, 2**32 - 1), _times, _bits), min_size=1, max_size=20))
 def test_samples_survive_the_record(samples: list[tuple[int, int, int]]) -> None:
     """Ids, times and bits come back, whichever form the times take."""
@@ -59,6 +61,7 @@ def test_samples_survive_the_record(samples: list[tuple[int, int, int]]) -> None
     assert back.bits.tolist() == list(bits)
 
 
+@examples(40)
 @given(st.integers(0, 2**32 - 1), st.lists(st.binary(max_size=300), max_size=8))
 def test_series_survive_the_record(first_id: int, keys: list[bytes]) -> None:
     """Keys of any length come back in their order."""
@@ -163,7 +166,7 @@ def test_segment_numbers_never_come_again(tmp_path: Path) -> None:
     wal = _wal(tmp_path)
     wal.append(_note("a"), 0)
     wal.close_segment()
-    wal.remove(list(wal.segments))
+    wal.remove(wal.segments[0])
     wal.append(_note("b"), 0)
     assert [segment.number for segment in wal.segments] == [2]
     assert Wal(tmp_path / "wal", Files(), 1 << 20, last_number=7).last_number == 7
@@ -198,6 +201,7 @@ def test_a_newer_version_is_refused_by_name() -> None:
         list(records.scan(data, len(data)))
 
 
+@examples(40)
 @given(st.binary(max_size=200))
 def test_any_bytes_can_be_scanned(noise: bytes) -> None:
     """Noise between records is damage, and the records are found behind it."""

@@ -12,13 +12,8 @@ from series.labels import Labels
 from tests.wire import encode
 from tests.wire.encode import Series
 from wire.errors import Malformed
-from wire.remote_write import (
-    MAX_IRREGULAR,
-    MAX_SERIES,
-    WriteRequest,
-    decode,
-    decode_message,
-)
+from wire.remote_write import decode, decode_message
+from wire.write_request import MAX_IRREGULAR, MAX_LABELS, MAX_SERIES, WriteRequest
 
 NAME = (b"__name__", b"up")
 Row = tuple[Labels, list[int], list[bytes]]
@@ -308,6 +303,7 @@ def test_sorted_labels_are_not_copied() -> None:
         ([(b"__name__", b"")], "missing-metric-name", "invalid metric name or labels"),
         ([NAME, (b"", b"1")], "empty-label-name", "empty label name"),
         ([NAME, (b"a", b"\xff")], "invalid-utf8", "invalid UTF-8"),
+        ([NAME, *[(b"a", b"1")] * MAX_LABELS], "too-many-labels", "the limit is 1000"),
     ],
 )
 def test_bad_labels_are_refused_by_name(

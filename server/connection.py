@@ -1,0 +1,128 @@
+"""Connections: uvicorn's HTTP protocol with deadlines and bounds.
+
+Who says nothing, sends its request drop by drop or does not read its answer keeps a connection and
+memory for itself, so it is let go: nobody can fill the server up by being slow.
+"""
+
+import asyncio
+from enum import Enum
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.http import BODY_SECONDS
+
+HEAD_SECONDS = 10.0
+"""How long a request's line and headers may take, from the first byte (or the connection) on."""
+WHOLE_SECONDS = BODY_SECONDS + 5
+"""How long a body may take; handlers that read one answer 408 before this ends the connection."""
+UNREAD_SECONDS = 30.0
+"""How long a peer may take none of what we have to say."""
+MAX_HEAD_BYTES = 1 << 20
+MAX_CONNECTIONS = 4096
+
+closed = dict.fromkeys(("too-many", "slow-head", "long-head", "slow-body", "unread-answer"), 0)
+"""Connections that we ended, by reason."""
+
+
+class _Stage(Enum):
+    HEAD = "head"
+    BODY = "body"
+    IDLE = "idle"
+
+
+class Connection(HttpToolsProtocol):
+    """One connection. Requests that come whole cost no timer."""
+
+    most = MAX_CONNECTIONS
+    """How many there may be at once; some open files are left for the storage."""
+    _stage = _Stage.HEAD
+    _head_bytes = 0
+    _timer: asyncio.TimerHandle | None = None
+    _timed = _Stage.IDLE
+    _unread: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self._end("too-many", b"503 Service Unavailable")
+        else:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._timer, self._unread):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._stage is _Stage.HEAD:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._end("long-head", b"431 Request Header Fields Too Large")
+        if self._stage is not self._timed:
+            self._watch()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._stage = _Stage.HEAD
+        self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._stage = _Stage.BODY
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._stage = _Stage.IDLE
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def _watch(self) -> None:
+        """Sets the timer that the stage asks for, none between requests."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timed = self._stage
+        if self._stage is not _Stage.IDLE and not self.transport.is_closing():
+            seconds = HEAD_SECONDS if self._stage is _Stage.HEAD else WHOLE_SECONDS
+            self._timer = self.loop.call_later(seconds, self._too_slow)
+
+    def _too_slow(self) -> None:
+        if self.flow.read_paused:
+            # It is us who do not read: an earlier request of this connection is still at work.
+            self._watch()
+        elif self._stage is _Stage.HEAD:
+            self._end("slow-head", b"408 Request Timeout")
+        else:
+            self._end("slow-body")
+
+    def _watch_reader(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self._check_reader, left)
+
+    def _check_reader(self, left: int) -> None:
+        if self.transport.get_write_buffer_size() < left:
+            self._watch_reader()
+            return
+        closed["unread-answer"] += 1
+        self.transport.abort()
+
+    def _end(self, reason: str, status: bytes = b"") -> None:
+        """Closes, with an answer of *status* where no request is being answered."""
+        if self.transport.is_closing():
+            return
+        closed[reason] += 1
+        if status and (self.cycle is None or self.cycle.response_complete):
+            self.transport.write(
+                b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status
+            )
+        self.transport.close()

@@ -1,0 +1,43 @@
+"""Quick: which queries are answered on the event loop, because they were quick the last time.
+
+To hand a narrow query to a worker and its answer back takes longer than to evaluate it.
+"""
+
+import threading
+
+QUICK_SECONDS = 0.0005
+"""A query that took less counts as quick ..."""
+SLOW_SECONDS = 0.002
+"""... until it takes more than this; in between the machine may just have been busy."""
+QUICK_SAMPLES = 2000
+"""A query that turns out to hold more samples or steps goes to a worker after all."""
+MAX_CHARACTERS = 1000
+MAX_KNOWN = 4096
+
+Kind = tuple[str, str, int]
+"""(tenant, query, steps): asked again with other times it costs about the same."""
+
+
+class QuickQueries:
+    """Remembers the quick ones; safe from any thread."""
+
+    def __init__(self) -> None:
+        self._known: dict[Kind, None] = {}
+        self._lock = threading.Lock()
+
+    def knows(self, kind: Kind) -> bool:
+        return kind in self._known
+
+    def learn(self, kind: Kind, seconds: float) -> None:
+        """What the query cost this time."""
+        if seconds > SLOW_SECONDS:
+            self.forget(kind)
+        elif seconds < QUICK_SECONDS and kind not in self._known and len(kind[1]) <= MAX_CHARACTERS:
+            with self._lock:
+                if len(self._known) >= MAX_KNOWN:
+                    del self._known[next(iter(self._known))]
+                self._known[kind] = None
+
+    def forget(self, kind: Kind) -> None:
+        with self._lock:
+            self._known.pop(kind, None)

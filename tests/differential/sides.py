@@ -1,0 +1,138 @@
+"""Both sides: our engine over our database in this process, and Debian's Prometheus over HTTP."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from promql.duration_values import InvalidQuery
+from promql.engine import Engine
+from promql.env import QueryTimes
+from promql.notes import ExecutionError
+from promql.parser import ParseError
+from series.batch import build_batch
+from series.labels import Labels
+from series.ports import Context, Source, TooManySamples
+from tests.differential.data import Data
+from tests.differential.dialect import to_old_dialect
+from tests.differential.generate import Question
+from tests.harness.api import Api
+from tests.harness.remote_write import Sender, write_body
+from tests.promqltest_compare import Rows, answer_rows
+from tsdb.db import DbOptions
+from tsdb.store import Store
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: ``error`` is the API's errorType, '' where there is none; ``text`` its message.
+
+    ``rows`` stand in the order of the answer; ``kind`` is the type of the result.
+    """
+
+    kind: str
+    rows: Rows
+    error: str = ""
+    text: str = ""
+
+
+class Ours:
+    """A database below *home*; every round's data are a tenant's own."""
+
+    def __init__(self, home: Path, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine()
+        self._now_ms = 0
+        self._store = Store.open(home, DbOptions(retention_ms=0), lambda: self._now_ms)
+
+    def load(self, data: Data) -> Source:
+        self._now_ms = data.end_ms
+        db = self._store.tenant_for_write(f"r{data.start_ms}")
+        rows = [
+            (labels, [time for time, _ in samples], [value for _, value in samples])
+            for labels, samples in data.rows.items()
+        ]
+        assert db.append(build_batch(rows)).result(timeout=30).refused == {}
+        if data.sealed:
+            self._now_ms += _DAY_MS
+            self._store.maintain()
+        return db.view()
+
+    def ask(self, source: Source, question: Question) -> Reply:
+        try:
+            if question.step_ms:
+                times = QueryTimes(*_times(question))
+                answer = self.engine.range(source, question.text, times, Context())
+            else:
+                answer = self.engine.instant(source, question.text, question.start_ms, Context())
+        except (ParseError, InvalidQuery) as error:
+            return Reply("", [], "bad_data", str(error))
+        except (ExecutionError, TooManySamples) as error:
+            return Reply("", [], "execution", str(error))
+        return Reply(answer.type.value, list(answer_rows(answer)))
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class Reference:
+    """A Prometheus 2.42 that takes remote writes."""
+
+    def __init__(self, url: str) -> None:
+        self.api, self.sender = Api(url), Sender(url)
+
+    def load(self, data: Data) -> None:
+        body = write_body([(labels.as_dict(), samples) for labels, samples in data.rows.items()])
+        status, text = self.sender.send(body)
+        assert status in (200, 204), text
+
+    def ask(self, question: Question) -> Reply:
+        """The answer to *question* in the old dialect; to what does not parse, as it stands."""
+        try:
+            text = to_old_dialect(question.text)
+        except ParseError:
+            text = question.text
+        return self.ask_as_it_stands(Question(text, *_times(question)))
+
+    def ask_as_it_stands(self, question: Question) -> Reply:
+        start, end, step = (f"{ms / 1000:.3f}" for ms in _times(question))
+        if question.step_ms:
+            path, form = "/api/v1/query_range", {"start": start, "end": end, "step": step}
+        else:
+            path, form = "/api/v1/query", {"time": start}
+        body = self.api.http.post(path, data={"query": question.text, **form}).json()
+        if body["status"] != "success":
+            return Reply("", [], body["errorType"], body["error"])
+        return Reply(_KINDS[body["data"]["resultType"]], _rows(body["data"]))
+
+    def close(self) -> None:
+        self.api.close()
+        self.sender.close()
+
+
+_KINDS = {
+    "matrix": "range vector",
+    "vector": "instant vector",
+    "scalar": "scalar",
+    "string": "string",
+}
+"""The API's names of result types in the words of PromQL."""
+
+
+def _times(question: Question) -> tuple[int, int, int]:
+    return question.start_ms, question.end_ms, question.step_ms
+
+
+def _rows(data: dict[str, Any]) -> Rows:
+    result = data["result"]
+    if data["resultType"] in ("scalar", "string"):
+        return [(Labels(), _points([result]))]
+    many = data["resultType"] == "matrix"
+    return [
+        (Labels.of(row["metric"]), _points(row["values"] if many else [row["value"]]))
+        for row in result
+    ]
+
+
+def _points(pairs: list[Any]) -> dict[int, float]:
+    return {round(time * 1000): float(value) for time, value in pairs}

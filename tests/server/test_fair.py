@@ -1,0 +1,74 @@
+"""The pool of query threads: in turn, with a thread in reserve."""
+
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from server.fair import FairPool
+
+
+def test_results_and_errors_come_back() -> None:
+    """As from any pool of threads."""
+    pool = FairPool(2, "test")
+    assert pool.of("a").submit(lambda x, y: x + y, 1, y=2).result(5) == 3
+    failed: Future[Any] = pool.of("a").submit(lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        failed.result(5)
+    pool.shutdown()
+    with pytest.raises(RuntimeError):
+        pool.of("a").submit(print)
+
+
+def test_organizations_take_turns() -> None:
+    """Of one that has asked much and one that asks once, the one is next."""
+    pool = FairPool(1, "test")
+    gate, order = threading.Event(), list[str]()
+    begun = threading.Barrier(3)
+
+    def block() -> None:
+        begun.wait(10)
+        gate.wait(10)
+
+    blocked = [pool.of(org).submit(block) for org in ("many", "busy")]
+    begun.wait(10)
+    done = [pool.of("many").submit(order.append, f"many {k}") for k in range(3)]
+    done += [pool.of(org).submit(order.append, org) for org in ("few", "busy")]
+    assert pool.waiting("many") == 3
+    gate.set()
+    for one in (*blocked, *done):
+        one.result(5)
+    assert order.index("few") <= 2
+    pool.shutdown()
+
+
+def test_the_reserve_serves_whoever_has_nothing_running() -> None:
+    """Slow queries of one organization keep no other waiting."""
+    pool = FairPool(2, "test")
+    gate = threading.Event()
+    slow = [pool.of("slow").submit(gate.wait, 10) for _ in range(6)]
+    assert pool.of("quick").submit(lambda: "answered").result(5) == "answered"
+    assert pool.waiting("slow") >= 3, "the reserve is not for those who have a thread"
+    gate.set()
+    assert all(one.result(5) for one in slow)
+    assert pool.waiting("slow") == 0
+    pool.shutdown()
+
+
+def test_closing_cancels_what_waits() -> None:
+    """What runs is finished first."""
+    pool = FairPool(1, "test")
+    gate, begun = threading.Event(), threading.Barrier(3)
+
+    def block() -> bool:
+        begun.wait(10)
+        return gate.wait(10)
+
+    running = [pool.of(org).submit(block) for org in "ab"]
+    begun.wait(10)
+    waiting = [pool.of("a").submit(print) for _ in range(3)]
+    threading.Timer(0.05, gate.set).start()
+    pool.shutdown()
+    assert all(one.result(0) for one in running)
+    assert all(one.cancelled() for one in waiting)

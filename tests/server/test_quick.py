@@ -1,0 +1,94 @@
+"""Quick queries: the loop answers them itself, and only them."""
+
+import threading
+
+import pytest
+
+from server import query_api, quick
+from server.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
+from tests.server.conftest import NOW_MS, Asker, up
+
+KIND = ("default", "up", 0)
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each evaluation, whether it ran in the main thread."""
+    seen: list[bool] = []
+    evaluate = query_api._evaluate
+
+    def watched(*arguments: object) -> object:
+        seen.append(threading.current_thread() is threading.main_thread())
+        return evaluate(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(query_api, "_evaluate", watched)
+    monkeypatch.setattr(quick, "QUICK_SECONDS", 1e9)
+    monkeypatch.setattr(quick, "SLOW_SECONDS", 1e9)
+    return seen
+
+
+def test_what_was_quick_runs_on_the_loop(asker: Asker, threads: list[bool]) -> None:
+    """From the second time on, with equal answers; another range is another query."""
+    asker.write(up("a", 1, 2))
+    assert asker.values("up") == asker.values("up") == asker.values("up") == {"a": "2"}
+    assert threads == [False, True, True]
+    times = {"start": NOW_MS / 1000 - 60, "end": NOW_MS / 1000, "step": 15}
+    for _ in range(2):
+        assert asker.get("/api/v1/query_range", query="up", **times).status_code == 200
+    assert threads[3:] == [False, True]
+
+
+def test_what_grew_goes_to_a_worker(
+    asker: Asker, threads: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is the same, and the query no longer counts as quick."""
+    asker.write(up("a", 1), up("b", 1))
+    asker.values("up")
+    monkeypatch.setattr(quick, "QUICK_SECONDS", 0.0)
+    monkeypatch.setattr(query_api, "QUICK_SAMPLES", 1)
+    assert asker.values("up") == {"a": "1", "b": "1"}
+    assert threads == [False, True, False]
+    assert not asker.house.quick.knows(KIND)
+
+
+def test_what_is_on_disk_goes_to_a_worker(asker: Asker, threads: list[bool]) -> None:
+    """The loop never waits for the disk."""
+    asker.write(up("a", *range(20), step_ms=1_800_000))
+    asker.house.store.maintain()
+    early = {"query": "up", "time": (NOW_MS - 8 * 3_600_000) / 1000}
+    for _ in range(2):
+        assert asker.get("/api/v1/query", **early).json()["data"]["result"]
+    assert threads == [False, False]
+    asker.house.quick.learn(KIND, 0.0)
+    assert asker.get("/api/v1/query", **early).json()["data"]["result"]
+    assert threads[2:] == [True, False]
+
+
+def test_errors_are_the_same_on_the_loop(asker: Asker, threads: list[bool]) -> None:
+    """A query that fails was never quick; one that begins to fail says why."""
+    asker.write(up("a", 1))
+    asker.house.quick.learn(("default", "up +", 0), 0.0)
+    asker.house.quick.learn(("default", "up * on() group_left() up[1m]", 0), 0.0)
+    for query in ("up +", "up * on() group_left() up[1m]"):
+        answer = asker.get("/api/v1/query", query=query)
+        assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
+    assert threads == [True, True]
+
+
+def test_what_is_remembered() -> None:
+    """Short and quick queries, so many; a little slowness is forgiven."""
+    queries = QuickQueries()
+    queries.learn(KIND, QUICK_SECONDS * 2)
+    assert not queries.knows(KIND)
+    queries.learn(KIND, QUICK_SECONDS / 2)
+    queries.learn(KIND, QUICK_SECONDS * 2)
+    assert queries.knows(KIND)
+    queries.learn(KIND, SLOW_SECONDS * 2)
+    assert not queries.knows(KIND)
+    long = ("default", "x" * 2000, 0)
+    queries.learn(long, 0.0)
+    assert not queries.knows(long)
+    for number in range(MAX_KNOWN + 1):
+        queries.learn(("default", "up", number), 0.0)
+    assert not queries.knows(("default", "up", 0))
+    assert queries.knows(("default", "up", MAX_KNOWN))
