@@ -33,7 +33,7 @@ test: quick
 	$(VENV)/bin/python -m pytest -m 'server and not long' --durations=20
 
 test-long: setup
-	$(VENV)/bin/python -m pytest --durations=20
+	O11Y_TEST_LONG=1 $(VENV)/bin/python -m pytest --durations=20
 
 # Ours beside Debian's prometheus: ingest and one wide query.
 bench: setup

@@ -150,11 +150,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def load_keys(path: Path) -> list[Key]:
-    """The keys of the file; none where it is missing or empty. Raises KeysError, OSError."""
+def load_keys(path: Path, *, wait: bool = True) -> list[Key]:
+    """The keys of the file; none where it is missing or empty. Raises KeysError, OSError.
+
+    Without *wait* BlockingIOError where somebody is writing it.
+    """
     try:
         with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
+            fcntl.flock(file, fcntl.LOCK_SH if wait else fcntl.LOCK_SH | fcntl.LOCK_NB)
             return _parse(file.read(), path)
     except FileNotFoundError:
         return []
@@ -213,8 +216,10 @@ class KeyRing:
         if stamp == self._stamp:
             return
         try:
-            self._buckets = _buckets(load_keys(self._path))
+            self._buckets = _buckets(load_keys(self._path, wait=False))
             self._stamp = stamp
+        except BlockingIOError:
+            return
         except (KeysError, OSError) as error:
             log.error("keeping the keys read before: %s", error)
 
@@ -259,11 +264,13 @@ def _parse(text: bytes, path: Path) -> list[Key]:
 
 def _key(entry: Mapping[str, Any]) -> Key:
     """The key of one line; ValueError, KeyError or TypeError where it is none."""
-    tenants = tuple(entry["tenants"]) if "tenants" in entry else (entry["tenant"],)
+    tenants = entry["tenants"] if "tenants" in entry else [entry["tenant"]]
+    if not isinstance(tenants, list):
+        raise ValueError
     matchers = tuple(parse_matcher(text) for text in entry.get("matchers", ()))
     key = Key(
         bytes.fromhex(entry["sha256"]),
-        tenants,
+        tuple(tenants),
         Role(entry["role"]),
         matchers,
         str(entry.get("created", "")),

@@ -6,9 +6,9 @@ To hand a narrow query to a worker and its answer back takes longer than to eval
 import threading
 
 QUICK_SECONDS = 0.0005
-"""A query that took less counts as quick ..."""
+"""A query that took less processor time counts as quick ..."""
 SLOW_SECONDS = 0.002
-"""... until it takes more than this; in between the machine may just have been busy."""
+"""... until it takes more than this; in between the caches may just have been cold."""
 QUICK_SAMPLES = 2000
 """A query that turns out to hold more samples or steps goes to a worker after all."""
 MAX_CHARACTERS = 1000
@@ -29,7 +29,7 @@ class QuickQueries:
         return kind in self._known
 
     def learn(self, kind: Kind, seconds: float) -> None:
-        """What the query cost this time."""
+        """What the query cost this time, of its thread's processor time."""
         if seconds > SLOW_SECONDS:
             self.forget(kind)
         elif seconds < QUICK_SECONDS and kind not in self._known and len(kind[1]) <= MAX_CHARACTERS:

@@ -278,26 +278,35 @@ class Head:
         empty[self._late.series[: self.late_count]] = False
         return empty
 
-    def forget_empty_series(self) -> Rows:
-        """Drops the series without a sample; returns the old numbers (int64) of those that stay."""
-        kept = np.flatnonzero(~self.empty_series())
+    def renumbered(self, rows: Rows) -> tuple[Registry, LabelIndex]:
+        """Registry and index of only the series *rows* (int64), numbered in their order.
+
+        Another thread may append meanwhile.
+        """
+        registry, index = Registry(self.registry.seed), LabelIndex()
+        _adopt(registry, index, self.registry, rows)
+        return registry, index
+
+    def forget_all_but(self, kept: Rows, registry: Registry, index: LabelIndex) -> None:
+        """Continues with what ``renumbered`` made of *kept*, which all have samples.
+
+        Series that have got their first sample meanwhile are kept, too.
+        """
+        gone = self.empty_series()
+        gone[kept] = True
+        kept = np.concatenate([kept, np.flatnonzero(~gone)])
+        _adopt(registry, index, self.registry, kept[registry.size :])
         new_number = np.full(self.series_count, -1, dtype=np.int32)
         new_number[kept] = np.arange(len(kept))
-        self.registry = self.registry.take(kept)
-        self.index = LabelIndex()
-        keys, ends = self.registry.keys(np.arange(len(kept)))
-        self.index.append(keys, np.concatenate([np.zeros(1, dtype=np.int64), ends])[:-1], ends)
+        self.registry, self.index = registry, index
         self._state = self._state[kept]
         self._last_times = self._last_times[kept]
-        self._make_room()
-        late = self._late
+        late, count = self._late, self.late_count
         moved = LateBuffer(late.series.copy(), late.times, late.bits, late.slots)
-        count = self.late_count
         moved.series[:count] = new_number[late.series[:count]]
         self._late, _ = moved.take(np.ones(count, dtype=np.bool_))
         self._drops += 1
         self._snapshot = None
-        return kept
 
     def _make_room(self) -> None:
         """Rows for all series; new ones begin empty."""
@@ -307,3 +316,9 @@ class Head:
             self._state[rows:] = _NO_SAMPLES
             self._last_times = grown(self._last_times, self.series_count)
             self._last_times[rows:] = NEVER_MS
+
+
+def _adopt(registry: Registry, index: LabelIndex, other: Registry, rows: Rows) -> None:
+    registry.adopt(other, rows)
+    keys, ends = other.keys(rows)
+    index.append(keys, np.concatenate([np.zeros(1, dtype=np.int64), ends])[:-1], ends)

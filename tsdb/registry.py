@@ -68,16 +68,14 @@ class Registry:
         self.size = size
         self._index(len(self._slots))
 
-    def take(self, rows: Rows) -> "Registry":
-        """A registry of only the given *rows*, numbered in their order."""
-        taken = Registry(self.seed)
-        taken._make_room(len(rows))
-        taken._fingerprints[: len(rows)] = self._fingerprints[rows]
-        starts, ends = self._key_starts[rows], self._key_starts[rows + 1]
-        taken._append_keys(self._keys, starts, ends)
-        taken.size = len(rows)
-        taken._index(len(taken._slots))
-        return taken
+    def adopt(self, other: "Registry", rows: Rows) -> None:
+        """Registers the series *rows* of *other*, which this one does not know, in their order."""
+        end = self.size + len(rows)
+        self._make_room(end)
+        self._fingerprints[self.size : end] = other._fingerprints[rows]
+        self._append_keys(other._keys, other._key_starts[rows], other._key_starts[rows + 1])
+        self._enter(self.size, end)
+        self.size = end
 
     def keys(self, rows: Rows) -> tuple[NDArray[np.uint8], Rows]:
         """The keys of *rows* end to end, and where each ends (int64[n])."""
@@ -109,6 +107,9 @@ class Registry:
 
     def _index(self, slots: int) -> None:
         self._slots = np.zeros((slots, 4), dtype=np.uint64)
-        ids = np.full(self.size, -1, dtype=np.int32)
-        scratch = np.empty(self.size, dtype=np.int64)
-        kernels.enter(self.fingerprints, self._slots, ids, 0, scratch)
+        self._enter(0, self.size)
+
+    def _enter(self, first: int, end: int) -> None:
+        ids = np.full(end - first, -1, dtype=np.int32)
+        scratch = np.empty(end - first, dtype=np.int64)
+        kernels.enter(self._fingerprints[first:end], self._slots, ids, first, scratch)

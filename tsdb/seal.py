@@ -17,6 +17,9 @@ from tsdb.head_snapshot import HeadSnapshot
 from tsdb.part import NEVER_MS
 from tsdb.state import State
 
+_LARGE_HEAD = 256
+"""A head with one of so many parts of the arena is worth a seal for its memory."""
+
 
 def maintain(state: State) -> None:
     """One round: seals what is due, then drops blocks older than the retention."""
@@ -54,8 +57,9 @@ def overfull(state: State) -> int | None:
     """The time up to which the head must be sealed although no window is due, or None."""
     head, options = state.head, state.options
     has_samples = head.first_ms <= head.max_time_ms
-    used_share = state.machine.arena.used_share
-    if has_samples and (head.starved or used_share > options.max_used_share):
+    arena = state.machine.arena
+    is_large = head.page_count * _LARGE_HEAD >= arena.capacity_pages
+    if has_samples and (head.starved or (is_large and arena.used_share > options.max_used_share)):
         return head.max_time_ms + 1
     most_late = 0 if state.is_idle and not has_samples else options.max_late_samples
     if head.late_count <= most_late:
@@ -78,8 +82,7 @@ def seal(state: State, until_ms: int) -> None:
         with state.commit, state.publish:
             begin = state.head.drop_hidden(begin)
     remove_covered(state)
-    with state.commit:
-        forget_empty_series(state)
+    forget_empty_series(state)
     state.counters.seals += 1
     state.counters.seal_seconds += time.monotonic() - began
 
@@ -152,13 +155,18 @@ def remove_covered(state: State) -> None:
 def forget_empty_series(state: State) -> None:
     """Renumbers the head's series without the empty ones, where these are most.
 
-    The log then names series anew, in a new segment.
+    The log then names series anew, in a new segment. Writes go on until the last moment.
     """
-    empty = int(np.count_nonzero(state.head.empty_series()))
-    if empty >= state.options.min_empty_series and 2 * empty > state.head.series_count:
-        state.wal.close_segment()
-        with state.publish:
-            state.head.forget_empty_series()
+    with state.publish:
+        empty = state.head.empty_series()
+    kept = np.flatnonzero(~empty)
+    gone = len(empty) - len(kept)
+    if gone >= state.options.min_empty_series and gone > len(kept):
+        registry, index = state.head.renumbered(kept)
+        with state.commit:
+            state.wal.close_segment()
+            with state.publish:
+                state.head.forget_all_but(kept, registry, index)
 
 
 def drop_old_blocks(state: State) -> None:

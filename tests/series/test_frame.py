@@ -80,3 +80,11 @@ def test_setting_and_dropping_labels_in_some_rows(series: list[Labels]) -> None:
     for row, labels in enumerate(series):
         assert set_rows[row] == Labels.of({**labels.as_dict(), "a": texts[row]})
         assert dropped[row] == (labels.without(["a", "b"]) if mask[row] else labels)
+
+
+def test_parts_of_one_frame_join_without_comparing_texts() -> None:
+    """Slices keep the dictionary of the whole, so joining them again does too."""
+    whole = LabelFrame.from_labels([Labels.of({"a": str(n), "b": "x"}) for n in range(9)])
+    joined = LabelFrame.concat([whole.take(slice(0, 4)), whole.take(slice(4, 9))])
+    assert joined.all_labels() == whole.all_labels()
+    assert all(joined.columns[name].values is whole.columns[name].values for name in "ab")

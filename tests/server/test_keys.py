@@ -1,5 +1,6 @@
 """Keys: made, kept as hashes, found again, changed while we run."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -63,7 +64,15 @@ def test_a_file_that_breaks_keeps_the_keys_read_before(tmp_path: Path, clock: li
 
 
 @pytest.mark.parametrize(
-    "text", ["oops", '{"keys": [', "[]", '{"sha256":"00","tenant":"a","role":"read"}']
+    "text",
+    [
+        "oops",
+        '{"keys": [',
+        "[]",
+        '{"sha256":"00","tenant":"a","role":"read"}',
+        '{"sha256":"' + "00" * 32 + '","tenants":"acme","role":"read"}',
+        '{"sha256":"' + "00" * 32 + '","tenants":[],"role":"read"}',
+    ],
 )
 def test_corrupt_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
     """Neither reading nor adding makes anything of a file of something else."""
@@ -74,6 +83,19 @@ def test_corrupt_files_are_refused_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(KeysError):
         create_key(path, "acme", Role.READ)
     assert path.read_text() == text
+
+
+def test_a_file_that_is_being_written_is_not_waited_for(tmp_path: Path, clock: list[float]) -> None:
+    """Whoever holds its lock does not stop the server, which looks again later."""
+    path = tmp_path / "keys.jsonl"
+    ring = KeyRing(path)
+    key = create_key(path, "acme", Role.READ)
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        clock[0] += 1
+        assert ring.find(key) is None
+    clock[0] += 1
+    assert ring.find(key) is not None
 
 
 def test_a_missing_last_newline_is_mended(tmp_path: Path) -> None:

@@ -190,16 +190,19 @@ def test_forgotten_series_leave_the_others_as_they_were() -> None:
     """After renumbering, samples, late samples and labels belong to the same series as before."""
     head = new_head(Arena(1024), 6)
     append_to(head, [(s, 100, float(s)) for s in (1, 3, 5)])
-    append_to(head, [(3, 50, 9.0), (5, 60, 9.5)])
-    head.forget_empty_series()
+    kept = np.flatnonzero(~head.empty_series())
+    registry, index = head.renumbered(kept)
+    append_to(head, [(3, 50, 9.0), (5, 60, 9.5), (0, 7, 1.5)])
+    head.forget_all_but(kept, registry, index)
     snapshot = head.snapshot()
-    assert snapshot.index.frame(np.arange(3)).all_labels() == [labels_of(s) for s in (1, 3, 5)]
+    assert snapshot.index.frame(np.arange(4)).all_labels() == [labels_of(s) for s in (1, 3, 5, 0)]
     assert _contents(snapshot) == {
         0: {100: bits_of(1.0)},
         1: {50: bits_of(9.0), 100: bits_of(3.0)},
         2: {60: bits_of(9.5), 100: bits_of(5.0)},
+        3: {7: bits_of(1.5)},
     }
-    batch = build_batch([(labels_of(0), [1], [1.0]), (labels_of(5), [1], [1.0])])
+    batch = build_batch([(labels_of(2), [1], [1.0]), (labels_of(5), [1], [1.0])])
     ids, fingerprints = head.registry.look_up(batch)
     assert ids.tolist() == [-1, 2]
     head.register(batch, ids, fingerprints)

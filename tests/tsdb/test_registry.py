@@ -45,18 +45,20 @@ def test_many_series_fill_the_table_and_are_all_found() -> None:
     assert len({tuple(pair) for pair in fingerprints.tolist()}) == 5000
 
 
-def test_take_keeps_the_chosen_rows_under_new_numbers() -> None:
-    """Keys and fingerprints go along; the others are unknown afterwards."""
+def test_adopted_rows_are_known_under_new_numbers() -> None:
+    """Keys and fingerprints come along; the others are unknown."""
     batch = build_batch((Labels.of({"n": str(n)}), [0], [0.0]) for n in range(100))
     registry = Registry(b"seed")
     ids, fingerprints = registry.look_up(batch)
     registry.add(batch, ids, fingerprints)
-    kept = ids.astype("int64")[10:20]
-    taken = registry.take(kept)
-    found = taken.look_up(batch)[0].tolist()
+    chosen = ids.astype("int64")
+    other = Registry(b"seed")
+    other.adopt(registry, chosen[10:15])
+    other.adopt(registry, chosen[15:20])
+    found = other.look_up(batch)[0].tolist()
     assert found == [-1] * 10 + list(range(10)) + [-1] * 80
-    assert taken.key(3) == batch.key(13)
-    assert (taken.fingerprints == fingerprints[10:20]).all()
+    assert other.key(3) == batch.key(13)
+    assert (other.fingerprints == fingerprints[10:20]).all()
 
 
 def test_fingerprints_depend_on_the_seed_and_on_every_byte() -> None:
