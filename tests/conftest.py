@@ -14,3 +14,8 @@ settings.register_profile(
 def pytest_configure(config: pytest.Config) -> None:
     """Runs that leave out the long tests must not depend on luck."""
     settings.load_profile("same" if "not long" in config.option.markexpr else "new")
+
+
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bodies are named by their parameter: compressed ones hold the time they were made at."""
+    return argname if isinstance(val, bytes) else None

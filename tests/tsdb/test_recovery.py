@@ -105,7 +105,7 @@ def _acts_of_a_life(directory: Path) -> int:
     return files.acts
 
 
-@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [19, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("power_loss", [False, True])
 def test_dying_at_any_act_loses_nothing(tmp_path: Path, power_loss: bool, step: int) -> None:
     """The process, or the whole machine, stops at many disk acts of a life in turn."""
