@@ -110,6 +110,46 @@ def start_prometheus(
     return _start(argv, home / "prometheus.log", listening, "/-/ready", READY_S)
 
 
+def start_agent(home: Path, config: Mapping[str, object]) -> Server:
+    """Debian's Prometheus as an agent in the directory *home*: it scrapes and forwards."""
+    binary = program("prometheus", "prometheus")
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "agent.yml"
+    file.write_text(yaml.safe_dump(dict(config), sort_keys=False))
+    argv = [
+        binary,
+        "--enable-feature=agent",
+        f"--config.file={file}",
+        f"--storage.agent.path={home / 'data'}",
+        "--web.listen-address=127.0.0.1:0",
+    ]
+    listening = r'msg="Listening on" address=(\S+)'
+    return _start(argv, home / "agent.log", listening, "/-/ready", READY_S)
+
+
+def start_vmagent(home: Path, targets: Mapping[str, str], write_url: str, key: str) -> Server:
+    """VictoriaMetrics' agent in the directory *home*: it scrapes and forwards to *write_url*."""
+    binary = program("vmagent", "victoria-metrics")
+    home.mkdir(parents=True, exist_ok=True)
+    file = home / "scrape.yml"
+    config = run_config(targets)
+    del config["remote_write"]
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    address = f"127.0.0.1:{free_port()}"
+    argv = [
+        binary,
+        f"-promscrape.config={file}",
+        f"-remoteWrite.url={write_url}",
+        f"-remoteWrite.bearerToken={key}",
+        "-remoteWrite.headers=X-Org-Id: acme",
+        f"-remoteWrite.tmpDataPath={home / 'queue'}",
+        f"-httpListenAddr={address}",
+    ]
+    return _start(
+        argv, home / "vmagent.log", f"({address.replace('.', '[.]')})", "/health", READY_S
+    )
+
+
 def start_node_exporter(log: Path) -> Server:
     """Debian's node exporter."""
     binary = program("prometheus-node-exporter", "prometheus-node-exporter")
