@@ -5,21 +5,24 @@ Labels x Grid: a row a series, a column a step::
                  t0    t1    t2
     {job="a"}  [ 1.0   --    3.0 ]     values[S, T] and present[S, T]
     {job="b"}  [ NaN   2.0   2.5 ]     absence is the mask; NaN is a value like any other
+
+A point is a float, or a native histogram where ``histogram_ids`` says which.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.frame import LabelFrame
+from series.histogram import Histograms
 from series.labels import METADATA_LABELS
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Number = TypeVar("Number", np.float64, np.bool_)
+Number = TypeVar("Number", np.float64, np.bool_, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Matrix:
       rows whose name labels go away at the end of the query. None means no row.
     - ``times_ms``: int64[S, T], the times of the samples themselves; only a bare selector under
       ``timestamp()`` has them.
+    - ``histogram_ids``: int64[S, T], which of ``histograms`` a point is, -1 for a float; the
+      value of such a point, and the id of an absent one, mean nothing. None where all are floats.
 
     *Invariants* (``check`` asserts them): shapes agree; arrays are C-contiguous. Rows without any
     present point are allowed and mean nothing; two rows may carry equal labels only while their
@@ -44,6 +49,8 @@ class Matrix:
     present: Mask
     drop_name: Mask | None = None
     times_ms: NDArray[np.int64] | None = None
+    histogram_ids: NDArray[np.int64] | None = None
+    histograms: Histograms | None = None
 
     @classmethod
     def empty(cls, steps: int) -> "Matrix":
@@ -62,6 +69,7 @@ class Matrix:
             return slabs[0]
         marked = any(slab.drop_name is not None for slab in slabs)
         timed = all(slab.times_ms is not None for slab in slabs)
+        ids, histograms = _pooled(slabs, check)
         return cls(
             LabelFrame.concat([slab.frame for slab in slabs]),
             _stacked([slab.values for slab in slabs], check),
@@ -70,6 +78,8 @@ class Matrix:
             np.concatenate([s.times_ms for s in slabs if s.times_ms is not None])
             if timed
             else None,
+            ids,
+            histograms,
         )
 
     @property
@@ -104,23 +114,47 @@ class Matrix:
             self.present[rows],
             None if self.drop_name is None else self.drop_name[rows],
             None if self.times_ms is None else self.times_ms[rows],
+            None if self.histogram_ids is None else self.histogram_ids[rows],
+            self.histograms,
         )
 
     def at_steps(self, steps: slice) -> "Matrix":
         """All rows at some of the steps, without the samples' times."""
+        ids = self.histogram_ids
         return Matrix(
             self.frame,
             np.ascontiguousarray(self.values[:, steps]),
             np.ascontiguousarray(self.present[:, steps]),
             self.drop_name,
+            None,
+            None if ids is None else np.ascontiguousarray(ids[:, steps]),
+            self.histograms,
         )
+
+    @property
+    def holds_histograms(self) -> Mask:
+        """bool[S, T]: the points that are histograms."""
+        if self.histogram_ids is None:
+            return np.zeros_like(self.present)
+        return np.asarray(self.present & (self.histogram_ids >= 0))
+
+    def floats(self) -> "Matrix":
+        """Only the points that are floats; all rows."""
+        if self.histogram_ids is None:
+            return self
+        present = self.present & (self.histogram_ids < 0)
+        return replace(self, present=present, histogram_ids=None, histograms=None)
+
+    def with_points_of(self, values: Values, present: Mask) -> "Matrix":
+        """The same rows with other points, all of them floats, without the samples' times."""
+        return Matrix(self.frame, values, present, self.drop_name)
 
     def without_names(self, *, delayed: bool) -> "Matrix":
         """The name labels removed: at once, or marked for the end of the query if *delayed*."""
         if delayed:
             marks = np.ones(self.series_count, dtype=np.bool_)
-            return Matrix(self.frame, self.values, self.present, marks)
-        return Matrix(self.frame.drop(METADATA_LABELS), self.values, self.present)
+            return replace(self, drop_name=marks, times_ms=None)
+        return replace(self, frame=self.frame.drop(METADATA_LABELS), drop_name=None, times_ms=None)
 
     def check(self) -> None:
         """Asserts the invariants."""
@@ -130,6 +164,10 @@ class Matrix:
         assert self.values.flags.c_contiguous and self.present.flags.c_contiguous
         assert self.drop_name is None or self.drop_name.shape == shape[:1]
         assert self.times_ms is None or self.times_ms.shape == shape
+        if self.histogram_ids is not None:
+            assert self.histogram_ids.shape == shape and self.histograms is not None
+            ids = self.histogram_ids[self.present]
+            assert (ids >= -1).all() and (ids < self.histograms.size).all()
 
 
 def _stacked(parts: Sequence[NDArray[Number]], check: Callable[[], None] | None) -> NDArray[Number]:
@@ -143,6 +181,24 @@ def _stacked(parts: Sequence[NDArray[Number]], check: Callable[[], None] | None)
         out[at : at + len(part)] = part
         at += len(part)
     return out
+
+
+def _pooled(
+    slabs: Sequence[Matrix], check: Callable[[], None] | None
+) -> tuple[NDArray[np.int64] | None, Histograms | None]:
+    """Ids and histograms of all *slabs* together, numbered through."""
+    pools = [slab.histograms for slab in slabs if slab.histograms is not None]
+    if not pools:
+        return None, None
+    parts, start = [], 0
+    for slab in slabs:
+        if slab.histogram_ids is None or slab.histograms is None:
+            parts.append(np.full(slab.present.shape, -1, dtype=np.int64))
+            continue
+        ids = slab.histogram_ids
+        parts.append(np.where(ids >= 0, ids + start, -1) if start else ids)
+        start += slab.histograms.size
+    return _stacked(parts, check), Histograms.concat(pools)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,18 @@ The one thing that moves between wire, storage and engine::
 
 Rows that were scraped together may point at the same stretch of ``times_ms``: a kernel that sees
 an equal ``time_starts[r]`` and length may keep what it derived from the times of an earlier row.
+
+Samples are floats, or histograms where ``histogram_ids`` says so; a row may hold both.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from series.exemplars import Exemplars
+from series.histogram import Histogram, Histograms, build_histograms
 from series.labels import Labels
 
 STALE_NAN_BITS = 0x7FF0000000000002
@@ -36,6 +40,12 @@ class SeriesBatch:
     - ``times_ms``: int64[M]; ``time_starts``: int64[S], where each row's times begin in it.
     - ``keys``: uint8[K]; ``key_starts``, ``key_ends``: int64[S]. Empty in the answers of a
       Selection, whose rows its frame already labels.
+    - ``histogram_ids``: int64[N], which of ``histograms`` a sample is, -1 for a float; None where
+      all are floats. The value of a histogram sample means nothing. A stale marker is a float,
+      also in a series of histograms.
+    - ``starts_ms``: int64[N], since when a cumulative sample counts, 0 where unknown; None where
+      all are.
+    - ``exemplars``: of the batch's rows; only in batches that are appended.
 
     *Invariants* (``check`` asserts them): offsets start at 0, never fall and end at N; every row's
     times lie within ``times_ms``; every key lies within ``keys``. Batches that are *read* have
@@ -50,6 +60,10 @@ class SeriesBatch:
     keys: NDArray[np.uint8] = field(default_factory=lambda: _NO_KEYS)
     key_starts: NDArray[np.int64] = field(default_factory=lambda: _NO_SPANS)
     key_ends: NDArray[np.int64] = field(default_factory=lambda: _NO_SPANS)
+    histogram_ids: NDArray[np.int64] | None = None
+    histograms: Histograms | None = None
+    starts_ms: NDArray[np.int64] | None = None
+    exemplars: Exemplars | None = None
 
     @property
     def series_count(self) -> int:
@@ -77,14 +91,44 @@ class SeriesBatch:
         lengths = np.diff(self.offsets)
         offsets = np.zeros(int(np.count_nonzero(keep)) + 1, dtype=np.int64)
         np.cumsum(lengths[keep], out=offsets[1:])
-        return SeriesBatch(
-            self.values[np.repeat(keep, lengths)],
-            self.times_ms,
-            offsets,
-            self.time_starts[keep],
-            self.keys,
-            self.key_starts[keep] if len(self.key_starts) else self.key_starts,
-            self.key_ends[keep] if len(self.key_ends) else self.key_ends,
+        samples = np.repeat(keep, lengths)
+        return replace(
+            self,
+            values=self.values[samples],
+            offsets=offsets,
+            time_starts=self.time_starts[keep],
+            key_starts=self.key_starts[keep] if len(self.key_starts) else self.key_starts,
+            key_ends=self.key_ends[keep] if len(self.key_ends) else self.key_ends,
+            histogram_ids=None if self.histogram_ids is None else self.histogram_ids[samples],
+            starts_ms=None if self.starts_ms is None else self.starts_ms[samples],
+            exemplars=None if self.exemplars is None else _kept(self.exemplars, keep),
+        )
+
+    def of_kind(self, *, histograms: bool) -> "SeriesBatch":
+        """All rows with only their float samples, or only their histograms.
+
+        Each row then has times of its own.
+        """
+        if self.histogram_ids is None:
+            chosen = np.full(self.sample_count, not histograms)
+        else:
+            chosen = (self.histogram_ids >= 0) == histograms
+        if chosen.all():
+            return self if histograms else replace(self, histogram_ids=None, histograms=None)
+        lengths = np.diff(self.offsets)
+        offsets = np.concatenate(([0], np.cumsum(chosen)))[self.offsets]
+        at = np.arange(self.sample_count) + np.repeat(self.time_starts - self.offsets[:-1], lengths)
+        return replace(
+            self,
+            values=self.values[chosen],
+            times_ms=self.times_ms[at[chosen]],
+            offsets=offsets,
+            time_starts=offsets[:-1].copy(),
+            histogram_ids=self.histogram_ids[chosen]
+            if histograms and self.histogram_ids is not None
+            else None,
+            histograms=self.histograms if histograms else None,
+            starts_ms=None if self.starts_ms is None else self.starts_ms[chosen],
         )
 
     def check(self, *, rising: bool = False) -> None:
@@ -101,21 +145,53 @@ class SeriesBatch:
             assert len(self.key_starts) == rows == len(self.key_ends)
             assert (self.key_starts <= self.key_ends).all()
             assert (self.key_starts >= 0).all() and (self.key_ends <= len(self.keys)).all()
+        if self.histogram_ids is not None:
+            assert self.histograms is not None and len(self.histogram_ids) == len(self.values)
+            assert (self.histogram_ids >= -1).all()
+            assert (self.histogram_ids < self.histograms.size).all()
+            self.histograms.check()
+        assert self.starts_ms is None or len(self.starts_ms) == len(self.values)
+        if self.exemplars is not None:
+            self.exemplars.check()
+            assert (self.exemplars.rows >= 0).all() and (self.exemplars.rows < rows).all()
         if rising:
             assert all((np.diff(self.row_times_ms(row)) > 0).all() for row in range(rows))
 
 
+def _kept(exemplars: Exemplars, keep: NDArray[np.bool_]) -> Exemplars:
+    """The exemplars of the rows of *keep*, by their new numbers."""
+    chosen = np.flatnonzero(keep[exemplars.rows])
+    keys = [exemplars.key(at) for at in chosen.tolist()]
+    return Exemplars(
+        (np.cumsum(keep) - 1)[exemplars.rows[chosen]],
+        exemplars.times_ms[chosen],
+        exemplars.values[chosen],
+        np.frombuffer(b"".join(keys), dtype=np.uint8),
+        np.cumsum([len(key) for key in keys], dtype=np.int64),
+    )
+
+
 def build_batch(
-    rows: Iterable[tuple[Labels, Sequence[int], Sequence[float]]],
+    rows: Iterable[tuple[Labels, Sequence[int], Sequence[float | Histogram]]],
 ) -> SeriesBatch:
-    """A batch of (labels, times in ms, values) rows; for tests, imports and small writes."""
+    """A batch of (labels, times in ms, samples) rows; for tests, imports and small writes."""
     keys, times, values = [], [], []
-    for labels, row_times_ms, row_values in rows:
+    found: list[Histogram] = []
+    ids: list[int] = []
+    for labels, row_times_ms, samples in rows:
         keys.append(labels.key)
         times.append(np.asarray(row_times_ms, dtype=np.int64))
-        values.append(np.asarray(row_values, dtype=np.float64))
-        if len(times[-1]) != len(values[-1]):
+        if len(times[-1]) != len(samples):
             raise ValueError("a row needs as many times as values")
+        floats = np.zeros(len(samples))
+        for at, sample in enumerate(samples):
+            if isinstance(sample, Histogram):
+                ids.append(len(found))
+                found.append(sample)
+            else:
+                ids.append(-1)
+                floats[at] = sample
+        values.append(floats)
     offsets = np.zeros(len(keys) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in values], out=offsets[1:])
     key_ends = np.cumsum([len(key) for key in keys], dtype=np.int64)
@@ -127,4 +203,6 @@ def build_batch(
         keys=np.frombuffer(b"".join(keys), dtype=np.uint8),
         key_starts=key_ends - np.array([len(key) for key in keys], dtype=np.int64),
         key_ends=key_ends,
+        histogram_ids=np.array(ids, dtype=np.int64) if found else None,
+        histograms=build_histograms(found) if found else None,
     )
