@@ -4,8 +4,8 @@ sum, avg, min, max, count, group, stddev and stdvar fold rows as they come (``Fo
 count_values need all rows at once, as do topk, bottomk, limitk and limit_ratio of ``selecting``.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
@@ -13,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promql import aggregate_kernels as kernels
+from promql import histogram_total_kernels as totals
+from promql.aggregate_histograms import HistogramFold
 from promql.ast import Aggregate
 from promql.env import Env
 from promql.go_text import format_g
+from promql.histogram_text import histogram_text
 from promql.matrix import Mask, Matrix, Values
 from promql.notes import ExecutionError
 from promql.slices import CELLS_PER_SAMPLE, row_slices, step_slices
@@ -47,11 +50,14 @@ class Fold:
     op: str
     groups: int
     steps: int
+    env: Env
+    """Where notes go; its span is the expression's that is aggregated."""
     totals: Values = field(init=False)
     extras: Values = field(init=False)
     counts: Values = field(init=False)
     incremental: Mask = field(init=False)
     marks: Mask = field(init=False)
+    native: HistogramFold | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         shape = self.groups, self.steps
@@ -63,6 +69,8 @@ class Fold:
         """Takes the rows of *slab*; ``ids[S]`` are their groups."""
         if slab.drop_name is not None:
             np.logical_or.at(self.marks, ids, slab.drop_name & slab.with_points)
+        if slab.histogram_ids is not None or self.native is not None:
+            slab = self._without_histograms(slab, ids)
         points = slab.values, slab.present, ids
         match self.op:
             case "sum":
@@ -76,11 +84,42 @@ class Fold:
             case _:
                 kernels.fold_count(*points, self.counts)
 
+    def _without_histograms(self, slab: Matrix, ids: Ids) -> Matrix:
+        """The points of *slab* that count as floats, after its histograms were taken."""
+        if self.op in ("count", "group"):
+            return slab
+        if self.op not in ("sum", "avg"):
+            note_ignored(self.op, slab, self.env)
+            return slab.floats()
+        if self.native is None:
+            seen = np.where(self.counts > 0, totals.SEEN_FLOAT, 0).astype(np.uint8).reshape(-1)
+            self.native = HistogramFold(self.op == "avg", self.groups, self.steps, seen)
+        for row in np.flatnonzero(self.native.add(slab, ids)).tolist():
+            self.env.warn(
+                "vector contains a mix of histograms with exponential and custom buckets schemas "
+                f"for metric name {quote(slab.frame.labels(row).metric)}"
+            )
+        return slab.floats()
+
     def result(self, frame: LabelFrame) -> Matrix:
         """One row a group, labelled by *frame*; groups without any point are left out."""
         present = self.counts > 0
         marks = self.marks if self.marks.any() else None
-        return Matrix(frame, self._values(), present, marks).alive()
+        if self.native is None:
+            return Matrix(frame, self._values(), present, marks).alive()
+        seen = self.native.seen.reshape(present.shape)
+        mixed = (seen & totals.SEEN_FLOAT != 0) & (seen & totals.SEEN_HISTOGRAM != 0)
+        if mixed.any():
+            self.env.warn("encountered a mix of histograms and floats for aggregation")
+        if (seen & totals.SEEN_OTHER_BOUNDS).any():
+            self.env.info("mismatched custom buckets were reconciled during aggregation")
+        ids, histograms = self.native.result()
+        conflict = (seen & totals.SEEN_RESET != 0) & (seen & totals.SEEN_NOT_RESET != 0)
+        if (conflict & (ids >= 0)).any():
+            self.env.warn("conflicting counter resets during histogram aggregation")
+        present &= seen & (totals.SEEN_HISTOGRAM | totals.BROKEN) == 0
+        present |= ids >= 0
+        return Matrix(frame, self._values(), present, marks, None, ids, histograms).alive()
 
     def _values(self) -> Values:
         with np.errstate(all="ignore"):
@@ -127,8 +166,16 @@ class Grouped:
         return len(self.starts) - 1
 
 
+def note_ignored(op: str, matrix: Matrix, env: Env) -> None:
+    """Says that *op* passes over the histograms of *matrix*, if it has any."""
+    if matrix.holds_histograms.any():
+        env.info(f"ignored histogram in {op} aggregation")
+
+
 def quantile(node: Aggregate, matrix: Matrix, q: Values, env: Env) -> Matrix:
     """``quantile(q, matrix)`` with ``q[T]`` at every step."""
+    note_ignored("quantile", matrix, env.at(node.expr.span))
+    matrix = matrix.floats()
     note_bad_quantiles(q, env)
     grouped = Grouped.of(matrix.frame, node)
     out = np.zeros((grouped.count, matrix.step_count))
@@ -165,8 +212,33 @@ def count_values(node: Aggregate, matrix: Matrix, label: str, env: Env) -> Matri
     """How often each value occurs in each group, the value as the text of *label*."""
     if not label or not is_utf8(label):
         raise ExecutionError(f"invalid label name {quote(label)}")
+    if matrix.histogram_ids is None or matrix.histograms is None:
+        return _count_values(node, matrix, label, plain_number, env)
+    if node.without and label in node.grouping:
+        return _count_values(node, replace(matrix, histogram_ids=None), label, plain_number, env)
+    # Every text gets a number, which takes the place of the histograms that have it.
+    texts: dict[str, int] = {}
+    numbers = np.zeros(matrix.histograms.size + 1)
+    native = matrix.holds_histograms
+    for at in np.unique(matrix.histogram_ids[native]).tolist():
+        text = histogram_text(matrix.histograms.one(at))
+        numbers[at] = texts.setdefault(text, len(texts))
+    names = list(texts)
+    natives = Matrix(matrix.frame, numbers[matrix.histogram_ids], native)
+    return Matrix.concat(
+        [
+            _count_values(node, matrix.floats(), label, plain_number, env),
+            _count_values(node, natives, label, lambda number: names[int(number)], env),
+        ]
+    )
+
+
+def _count_values(
+    node: Aggregate, matrix: Matrix, label: str, text: Callable[[float], str], env: Env
+) -> Matrix:
+    """The same of floats, whose values *text* writes."""
     bits = _distinct_values(matrix, env)
-    codes, texts = _texts(bits.view(np.float64), env)
+    codes, texts = _texts(bits.view(np.float64), text, env)
     base = group_labels(matrix.frame.drop((label,)), node)
     if node.without and label in node.grouping:
         codes, texts = np.zeros_like(codes), [""]
@@ -185,14 +257,14 @@ def count_values(node: Aggregate, matrix: Matrix, label: str, env: Env) -> Matri
     return Matrix(frame, counts, counts > 0)
 
 
-def _texts(values: Values, env: Env) -> tuple[Ids, list[str]]:
+def _texts(values: Values, text: Callable[[float], str], env: Env) -> tuple[Ids, list[str]]:
     """The texts of distinct *values*, and which one each has; the many NaNs share theirs."""
     nan = np.isnan(values)
     new = ~nan
     new[np.flatnonzero(nan)[:1]] = True
     codes = np.cumsum(new) - 1
     codes[nan] = codes[nan][:1]
-    return codes, [plain_number(value) for value in _watched(values[new].tolist(), env)]
+    return codes, [text(value) for value in _watched(values[new].tolist(), env)]
 
 
 def _distinct_values(matrix: Matrix, env: Env) -> NDArray[np.uint64]:

@@ -18,6 +18,9 @@ from promql.ast import (
 from promql.errors import Rejected
 from promql.numbers import milliseconds_of, parse_duration, parse_number, seconds_of
 
+MAX_DURATION_DEPTH = 100
+"""The deepest nesting of a duration: later walks are recursive, below that of expressions."""
+
 
 class Amount(NamedTuple):
     """A number with its sign, and where it ends."""
@@ -53,16 +56,16 @@ class AmountBuilder(Transformer[Token, Any]):
 
     def duration(self, duration: Duration) -> Duration:
         """In brackets: a range or a step."""
-        duration = _milliseconds(duration)
+        duration = _finished(duration)
         if isinstance(duration, DurationLiteral) and duration.milliseconds <= 0:
             raise Rejected("duration must be greater than 0", duration.span.start)
         return duration
 
     def offset(self, operand: Duration) -> tuple[Duration, int]:
-        return _milliseconds(operand), operand.span.end
+        return _finished(operand), operand.span.end
 
     def offset_signed(self, sign: Token, operand: Duration) -> tuple[Duration, int]:
-        return _milliseconds(_signed(sign, operand)), operand.span.end
+        return _finished(_signed(sign, operand)), operand.span.end
 
     def duration_number(self, token: Token) -> Duration:
         span = span_of(token, token)
@@ -106,12 +109,30 @@ def _signed(sign: Token, operand: Duration) -> Duration:
     return DurationUnary("-", operand, span=span) if sign == "-" else operand
 
 
-def _milliseconds(duration: Duration) -> Duration:
-    """A lone number as a literal: ``[300]`` is ``[5m]``."""
+def _finished(duration: Duration) -> Duration:
+    """A lone number as a literal: ``[300]`` is ``[5m]``; Rejected where the nesting is too deep."""
+    at = duration.span.start
     if isinstance(duration, DurationNumber):
-        at = duration.span.start
         return DurationLiteral(milliseconds_of(duration.seconds, at), span=duration.span)
-    return duration
+    level: list[Duration] = [duration]
+    for _ in range(MAX_DURATION_DEPTH):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return duration
+    text = f"duration is nested too deeply, at most {MAX_DURATION_DEPTH} levels are allowed"
+    raise Rejected(text, at)
+
+
+def _parts(duration: Duration) -> tuple[Duration, ...]:
+    match duration:
+        case DurationBinary():
+            return duration.left, duration.right
+        case DurationUnary():
+            return (duration.operand,)
+        case DurationParen():
+            return (duration.inner,)
+        case _:
+            return ()
 
 
 def _is_zero(duration: Duration) -> bool:

@@ -1,6 +1,7 @@
 """Answer: what the asker gets."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from promql.ast import ValueType
 from promql.matrix import Matrix, ScalarRow, Text
@@ -29,7 +30,8 @@ class Answer:
     - MATRIX: of a range query a Matrix over ``grid``, rows sorted by labels, each with a point;
       of an instant query the Raw samples of a range selector or subquery.
 
-    ``warnings`` and ``infos`` are in the form of the HTTP API.
+    ``warnings`` and ``infos`` are in the form of the HTTP API. ``plan`` is there where the query
+    was analyzed, see ``promql/analyze.py``.
     """
 
     type: ValueType
@@ -37,3 +39,9 @@ class Answer:
     grid: Grid
     warnings: list[str]
     infos: list[str]
+    plan: dict[str, Any] | None = None
+
+    @property
+    def result_type(self) -> str:
+        """``matrix``, ``vector``, ``scalar`` or ``string``, as the HTTP API names it."""
+        return self.type.value.removeprefix("instant ").replace("range vector", "matrix")

@@ -1,20 +1,24 @@
 """Binary operators between scalars and vectors, and unary minus, at every step at once."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from promql import ast
+from promql.cells import Points, Side
 from promql.env import Env
 from promql.floats import ARITHMETIC, COMPARISONS
+from promql.histogram_binary import TRIM_OPERATORS, negated, operate
 from promql.labelsets import drop_names, merge_equal_labels
-from promql.matching import Pairs, match_pairs
+from promql.matching import match_pairs
 from promql.matrix import Mask, Matrix, ScalarRow, Text, Value, Values
 from promql.notes import ExecutionError
 from promql.setops import set_operation
 from promql.slices import row_slices
+from series.frame import LabelFrame
 from series.labels import quote
 
 SET_OPERATORS = frozenset(("and", "or", "unless"))
-TRIM_OPERATORS = frozenset(("</", ">/"))
 
 
 def evaluate(node: ast.Binary, left: Value, right: Value, env: Env) -> Value:
@@ -45,7 +49,7 @@ def negate(value: Value, env: Env) -> Value:
             "unary expression only allowed on expressions of type scalar or instant vector, "
             'got "string"'
         )
-    return drop_names(Matrix(value.frame, -value.values, value.present, value.drop_name), env)
+    return drop_names(negated(value), env)
 
 
 def _scalars(op: str, left: Values, right: Values) -> ScalarRow:
@@ -63,40 +67,52 @@ def _vectors(node: ast.Binary, left: Matrix, right: Matrix, env: Env) -> Matrix:
     delayed = env.options.delayed_name_removal
     drop = node.op in ARITHMETIC or (node.return_bool and not delayed)
     pairs = match_pairs(left, right, matching, env.context, drop_names=drop)
-    values, present = _combine(node, pairs, env)
+    points = _combine(node, pairs.left, pairs.right, pairs.present, env)
     marks = np.full(pairs.frame.size, True) if node.return_bool and delayed else None
-    return merge_equal_labels(Matrix(pairs.frame, values, present, marks))
+    return merge_equal_labels(_matrix(pairs.frame, points, marks))
 
 
-def _combine(node: ast.Binary, pairs: Pairs, env: Env) -> tuple[Values, Mask]:
-    """The values and points of a vector operation; a kept comparison has its left value."""
-    sides = pairs.left, pairs.right
-    if node.op in ARITHMETIC:
-        return _arithmetic(node.op, *sides, env), pairs.present
-    if node.op in TRIM_OPERATORS:
-        return pairs.left, _nothing_to_trim(node.op, pairs.present, env)
-    held = _comparison(node.op, *sides, env)
-    if node.return_bool:
-        return held.astype(np.float64), pairs.present
-    return pairs.left, pairs.present & held
+def _combine(node: ast.Binary, left: Side, right: Side, present: Mask, env: Env) -> Points:
+    """``left op right`` cell by cell; a kept comparison has its left value."""
+
+    def of_floats() -> tuple[Values, Mask]:
+        if node.op in ARITHMETIC:
+            return _arithmetic(node.op, left.values, right.values, env), present
+        if node.op in TRIM_OPERATORS:
+            return left.values, present
+        held = _comparison(node.op, left.values, right.values, env)
+        if node.return_bool:
+            return held.astype(np.float64), present
+        return left.values, present & held
+
+    if left.ids is None and right.ids is None and node.op not in TRIM_OPERATORS:
+        return Points(*of_floats())
+    return operate(node.op, left, right, present, of_floats, env, return_bool=node.return_bool)
 
 
 def _vector_and_scalar(
     node: ast.Binary, vector: Matrix, scalar: Values, env: Env, *, swapped: bool
 ) -> Matrix:
     """``vector op scalar``, or ``scalar op vector`` if *swapped*; a filter keeps the vector's."""
-    row = np.broadcast_to(scalar, vector.values.shape)
-    left, right = (row, vector.values) if swapped else (vector.values, row)
-    if node.op in ARITHMETIC:
-        values = _arithmetic(node.op, left, right, env)
-        return drop_names(Matrix(vector.frame, values, vector.present), env)
-    if node.op in TRIM_OPERATORS:
-        present = _nothing_to_trim(node.op, vector.present, env)
-        return Matrix(vector.frame, vector.values, present, vector.drop_name)
-    held = _comparison(node.op, left, right, env)
-    if node.return_bool:
-        return drop_names(Matrix(vector.frame, held.astype(np.float64), vector.present), env)
-    return Matrix(vector.frame, vector.values, vector.present & held, vector.drop_name)
+    row = Side(np.broadcast_to(scalar, vector.values.shape))
+    sides = (row, Side.of(vector)) if swapped else (Side.of(vector), row)
+    points = _combine(node, *sides, vector.present, env)
+    if node.op in COMPARISONS and not node.return_bool:
+        points = replace(points, values=vector.values)
+    result = _matrix(vector.frame, points, vector.drop_name)
+    keeps_names = node.op in TRIM_OPERATORS or (node.op in COMPARISONS and not node.return_bool)
+    return result if keeps_names else drop_names(result, env)
+
+
+def _matrix(frame: LabelFrame, points: Points, marks: Mask | None) -> Matrix:
+    return Matrix(
+        frame,
+        points.values,
+        points.present,
+        marks,
+        histogram_ids=points.ids,
+        histograms=points.histograms,
+    )
 
 
 def _arithmetic(op: str, left: Values, right: Values, env: Env) -> Values:
@@ -116,13 +132,3 @@ def _comparison(op: str, left: Values, right: Values, env: Env) -> Mask:
 def _shape(values: Values) -> tuple[int, int]:
     rows, steps = values.shape
     return rows, steps
-
-
-def _nothing_to_trim(op: str, present: Mask, env: Env) -> Mask:
-    """No points: trimming is for histograms, so floats vanish with an info."""
-    if present.any():
-        env.info(
-            f"incompatible sample types encountered for binary operator {quote(op)}: "
-            f"float {op} float"
-        )
-    return np.zeros_like(present)

@@ -1,24 +1,26 @@
-"""Classic histograms: ``histogram_quantile``, ``histogram_quantiles``, ``histogram_fraction``.
+"""Histograms: ``histogram_quantile``, ``histogram_quantiles``, ``histogram_fraction``.
 
-A histogram is what remains of its ``_bucket`` series without the label ``le``, which holds each
-bucket's upper bound. Series whose ``le`` is no number are left out with a warning.
+A native histogram is one point. A classic one is what remains of its ``_bucket`` series without the
+label ``le``, which holds each bucket's upper bound. Series whose ``le`` is no number are left out
+with a warning; where a classic and a native histogram have the same labels, both are.
 """
 
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promql import ast
+from promql import ast, native_fn
 from promql.buckets_kernels import bucket_fractions, bucket_quantiles
 from promql.env import Env
 from promql.go_text import format_g, format_g_digits, open_metrics_float, rfc3339_utc
+from promql.groups import Groups
 from promql.labelsets import drop_names, merge_equal_labels
 from promql.matrix import Mask, Matrix, ScalarRow, Text, Value, Values
-from series.frame import LabelFrame
+from series.frame import LabelFrame, shared_group_ids
 from series.labels import METRIC_NAME, quote
 
 BUCKET_LABEL = "le"
@@ -32,9 +34,9 @@ def histogram_quantile(args: list[Value], call: ast.Call, env: Env) -> Value:
     assert isinstance(q, ScalarRow) and isinstance(vector, Matrix)
     _check_quantiles(q.values, _at(env, call.args[0]))
     env = _at(env, call.args[1])
-    histograms = _histograms(vector, env)
+    histograms, native = _histograms(vector, env)
     fixes = _Fixes()
-    result = _quantiles(histograms, q.values, fixes, env)
+    result = _quantiles(histograms, native, q.values, fixes, env)
     fixes.note(env)
     return drop_names(result, env)
 
@@ -47,12 +49,12 @@ def histogram_quantiles(args: list[Value], call: ast.Call, env: Env) -> Value:
         assert isinstance(row, ScalarRow)
         _check_quantiles(row.values, _at(env, node))
     env = _at(env, call.args[0])
-    histograms = _histograms(vector, env)
+    histograms, native = _histograms(vector, env)
     fixes = _Fixes()
     slabs: list[Matrix] = []
     for row in rows:
         assert isinstance(row, ScalarRow)
-        result = drop_names(_quantiles(histograms, row.values, fixes, env), env)
+        result = drop_names(_quantiles(histograms, native, row.values, fixes, env), env)
         slabs.extend(_labelled(result, label.value, row.values))
     fixes.note(env)
     return merge_equal_labels(Matrix.concat(slabs))
@@ -63,7 +65,8 @@ def histogram_fraction(args: list[Value], call: ast.Call, env: Env) -> Value:
     lower, upper, vector = args
     assert isinstance(lower, ScalarRow) and isinstance(upper, ScalarRow)
     assert isinstance(vector, Matrix)
-    histograms = _histograms(vector, _at(env, call.args[2]))
+    env = _at(env, call.args[2])
+    histograms, native = _histograms(vector, env)
     out, present = histograms.blank()
     for part in histograms.parts(env):
         bucket_fractions(
@@ -77,7 +80,11 @@ def histogram_fraction(args: list[Value], call: ast.Call, env: Env) -> Value:
             out[part],
             present[part],
         )
-    return drop_names(Matrix(histograms.frame, out, present, histograms.drop_name), env)
+    result = Matrix(histograms.frame, out, present, histograms.drop_name)
+    if native is not None:
+        fractions = native_fn.fractions(native, lower.values, upper.values, env)
+        result = Matrix.concat([fractions, result])
+    return drop_names(result, env)
 
 
 def _at(env: Env, argument: ast.Node) -> Env:
@@ -116,7 +123,37 @@ class _Histograms:
             yield slice(start, min(start + run, self.frame.size))
 
 
-def _histograms(vector: Matrix, env: Env) -> _Histograms:
+def _histograms(vector: Matrix, env: Env) -> tuple[_Histograms, Matrix | None]:
+    """The classic histograms of *vector*, and its native ones; None where there are none."""
+    if vector.histogram_ids is None:
+        return _classic(vector, env), None
+    holds = vector.holds_histograms
+    native = replace(vector, present=holds).alive()
+    classic = _classic(vector.floats().alive(), env)
+    return _apart(classic, native, env)
+
+
+def _apart(classic: _Histograms, native: Matrix, env: Env) -> tuple[_Histograms, Matrix]:
+    """Both without the points where a classic and a native histogram have the same labels."""
+    sizes = np.diff(classic.offsets)
+    of_rows = np.full(len(classic.values), -1, dtype=np.int64)
+    of_rows[classic.order] = np.repeat(np.arange(len(sizes)), sizes)
+    (ids, native_ids), count = shared_group_ids([classic.frame, native.frame])
+    there = Groups(ids[of_rows], count).any(classic.present)[native_ids]
+    mixed = there & native.present
+    if not mixed.any():
+        return classic, native
+    for row in np.flatnonzero(mixed.any(axis=1)).tolist():
+        name = native.frame.labels(row).metric if env.options.delayed_name_removal else ""
+        env.warn(f"vector contains a mix of classic and native histograms{_for_metric(name)}")
+    taken = Groups(native_ids, count).any(mixed)[ids[of_rows]]
+    return (
+        replace(classic, present=classic.present & ~taken),
+        replace(native, present=native.present & ~mixed),
+    )
+
+
+def _classic(vector: Matrix, env: Env) -> _Histograms:
     column = vector.frame.columns.get(BUCKET_LABEL)
     texts = ("",) if column is None else column.values
     codes = np.zeros(vector.series_count, dtype=np.int32) if column is None else column.codes
@@ -181,7 +218,9 @@ def _check_quantiles(q: Values, env: Env) -> None:
         env.warn(f"quantile value should be between 0 and 1, got {text}")
 
 
-def _quantiles(histograms: _Histograms, q: Values, fixes: "_Fixes", env: Env) -> Matrix:
+def _quantiles(
+    histograms: _Histograms, native: Matrix | None, q: Values, fixes: "_Fixes", env: Env
+) -> Matrix:
     out, present = histograms.blank()
     forced = np.zeros_like(present)
     extents = np.tile((np.inf, -np.inf, 0.0), (histograms.frame.size, 1))
@@ -200,7 +239,10 @@ def _quantiles(histograms: _Histograms, q: Values, fixes: "_Fixes", env: Env) ->
         )
     if forced.any():
         fixes.collect(histograms.frame, forced, extents, env)
-    return Matrix(histograms.frame, out, present, histograms.drop_name)
+    result = Matrix(histograms.frame, out, present, histograms.drop_name)
+    return (
+        result if native is None else Matrix.concat([native_fn.quantiles(native, q, env), result])
+    )
 
 
 def _labelled(result: Matrix, label: str, q: Values) -> Iterator[Matrix]:

@@ -43,8 +43,10 @@ EDGE_FUNCTIONS = {
     Edge.SMOOTHED: ("delta", "increase", "rate"),
 }
 MAX_DEPTH = 120
-"""The deepest nesting of expressions: who walks a tree later may do so by recursion, five calls a
-level, within Python's limit of 1,000."""
+"""The deepest nesting of expressions; the left side of a binary operator is no level deeper."""
+MAX_HEIGHT = 1_200
+"""The highest tree, where every operator of a chain like ``a or b or c`` is a level: who walks a
+tree later may do so by recursion, seven calls a level, within promql.parser's RECURSION."""
 
 
 class Typed(NamedTuple):
@@ -54,6 +56,7 @@ class Typed(NamedTuple):
     type: ValueType
     depth: int = 1
     fault: Rejected | None = None
+    height: int = 1
 
 
 def value_type(node: Node) -> ValueType:
@@ -81,18 +84,36 @@ def typed(
 ) -> Typed:
     """*node* made of *parts*; the first fault among the parts goes before its own *fault*.
 
-    Raises Rejected where the nesting is deeper than MAX_DEPTH.
+    Raises TooDeep where the nesting is deeper than MAX_DEPTH, Rejected where the tree is higher
+    than MAX_HEIGHT.
     """
-    depth = 0
+    depth, height = 1, 1
+    chained = node.left if isinstance(node, Binary) else None
     for part in reversed(parts):
-        depth = max(depth, part.depth)
+        depth = max(depth, part.depth + (part.node is not chained))
+        height = max(height, part.height + 1)
         fault = part.fault or fault
-    if depth >= MAX_DEPTH:
+    if depth > MAX_DEPTH:
+        raise TooDeep(depth, node.span.start)
+    if height > MAX_HEIGHT:
         raise Rejected(
-            f"expression is nested too deeply, at most {MAX_DEPTH} levels are allowed",
+            f"expression chains too many operators: at least {height - 1}, "
+            f"at most {MAX_HEIGHT - 1} are allowed",
             node.span.start,
         )
-    return Typed(node, kind, depth + 1, fault)
+    return Typed(node, kind, depth, fault, height)
+
+
+class TooDeep(Rejected):
+    """An expression of *depth* levels or more at the character *at*."""
+
+    def __init__(self, depth: int, at: int) -> None:
+        super().__init__(
+            f"expression is nested too deeply: {depth} levels, at most {MAX_DEPTH} levels are "
+            "allowed",
+            at,
+        )
+        self.depth = depth
 
 
 def check_selector(node: VectorSelector) -> Typed:

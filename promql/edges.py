@@ -6,12 +6,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promql import edge_kernels as kernels
+from promql import histogram_edge_kernels as native_kernels
 from promql.ast import Edge
-from promql.matrix import Matrix, Values
+from promql.env import Env
+from promql.histogram_helpers import Pool
+from promql.histogram_note_helpers import MIXED_KINDS
+from promql.matrix import Mask, Matrix, Values
 from promql.notes import ExecutionError
-from promql.rollup import ROLLUPS, Function, Points, Rollup, Windows
-from series.batch import SeriesBatch
+from promql.rollup import ROLLUPS, Function, Points, Rollup, Windows, last_samples
+from promql.rollup_histograms import (
+    Ids,
+    Rolled,
+    Samples,
+    emptied,
+    flagged,
+    histogram_samples,
+    in_parts,
+    pool_of,
+)
+from promql.rollup_notes import note_flags
+from series.batch import SeriesBatch, build_batch
 from series.frame import LabelFrame
+from series.labels import Labels
 
 
 def edge_rollup(name: str, edge: Edge) -> Rollup:
@@ -51,16 +67,127 @@ def edge_windows(plain: Windows, edge: Edge, lookback_ms: int) -> Windows:
 
 
 def smooth_lookup(
-    frame: LabelFrame, batch: SeriesBatch, ends_ms: NDArray[np.int64], lookback_ms: int
+    frame: LabelFrame, batch: SeriesBatch, ends_ms: NDArray[np.int64], lookback_ms: int, env: Env
 ) -> Matrix:
-    """The vectors of ``selector smoothed``: values on the lines between neighbouring samples."""
+    """The vectors of ``selector smoothed``: values on the lines between neighbouring samples.
+
+    ``env.span`` is the selector's.
+    """
     windows = Windows.over(batch, ends_ms + lookback_ms, ends_ms, 2 * lookback_ms)
     values, present = windows.out()
     batch = windows.batch
     kernels.interpolate(
         *windows.samples(), batch.times_ms, batch.time_starts, ends_ms, values, present
     )
-    return Matrix(frame, values, present)
+    if batch.histogram_ids is None:
+        return Matrix(frame, values, present)
+
+    def run(part: Windows, out: Ids, said: NDArray[np.uint16]) -> Pool:
+        return native_kernels.interpolate_histograms(
+            pool_of(part),
+            *histogram_samples(part),
+            part.batch.times_ms,
+            part.batch.time_starts,
+            part.evaluated_ms,
+            out,
+            said,
+        )
+
+    ids, histograms, said = in_parts(windows, 600, 50, env.context, run)
+    note_flags(frame, said, env)
+    previous = _newest_kinds(windows)
+    present &= np.where(previous, ids >= 0, ids == -1)
+    return Matrix(frame, values, present, None, None, ids, histograms)
+
+
+def _newest_kinds(windows: Windows) -> Mask:
+    """bool[S, T]: whether the newest sample at or before each step is a histogram."""
+    batch = windows.batch
+    if batch.histogram_ids is None or not batch.sample_count:
+        return np.zeros(windows.shape, dtype=np.bool_)
+    before = windows.moved(-windows.range_ms // 2, windows.range_ms)
+    at = np.maximum(last_samples(before), 0) + batch.offsets[:-1, None]
+    return np.asarray(batch.histogram_ids[np.minimum(at, batch.sample_count - 1)] >= 0)
+
+
+def edge_samples(plain: Windows, edge: Edge, lookback_ms: int) -> tuple[Mask, SeriesBatch]:
+    """The rows with samples in the only window of *plain* (bool[S]), and their samples.
+
+    They begin and end with the values at the edges. ExecutionError where there are histograms.
+    """
+    windows = edge_windows(plain, edge, lookback_ms)
+    batch = windows.batch
+    if batch.histogram_ids is not None and (batch.histogram_ids >= 0).any():
+        raise ExecutionError(f"{edge.value} modifier is not supported with histograms")
+    end_ms = int(windows.ends_ms[0])
+    begin_ms = end_ms - windows.range_ms
+    filled = windows.counts()[:, 0] > 0
+    rows = []
+    for row in np.flatnonzero(filled).tolist():
+        column = windows.columns[row]
+        window = slice(int(windows.lows[column, 0]), int(windows.highs[column, 0]))
+        times_ms, values = batch.row_times_ms(row)[window], batch.row_values(row)[window]
+        ends = (begin_ms, end_ms)
+        if edge is Edge.SMOOTHED:
+            left, right = (_on_line(times_ms, values, at_ms) for at_ms in ends)
+        else:
+            left, right = values[0], values[-1]
+        inner = (times_ms > begin_ms) & (times_ms < end_ms)
+        rows.append(
+            (
+                Labels(),
+                [begin_ms, *times_ms[inner].tolist(), end_ms],
+                [float(left), *values[inner].tolist(), float(right)],
+            )
+        )
+    return filled, build_batch(rows)
+
+
+def _on_line(times_ms: Ids, values: Values, at_ms: int) -> float:
+    """The value at *at_ms* between the samples, or that of the nearest one outside of them."""
+    after = int(np.searchsorted(times_ms, at_ms))
+    if after == len(times_ms) or times_ms[after] == at_ms or after == 0:
+        return float(values[min(after, len(values) - 1)])
+    before_ms, before, value = times_ms[after - 1], values[after - 1], values[after]
+    return float(
+        before + (value - before) * float(at_ms - before_ms) / float(times_ms[after] - before_ms)
+    )
+
+
+def roll_edges(name: str, edge: Edge, samples: Samples) -> Rolled:
+    """rate, increase and delta over windows with both kinds of samples and such edges."""
+    lookback_ms = samples.lookback_ms
+    wide = (
+        samples.plain.moved(0, samples.plain.range_ms + lookback_ms)
+        if edge is Edge.ANCHORED
+        else samples.plain.moved(lookback_ms, samples.plain.range_ms + 2 * lookback_ms)
+    )
+    mixed = Samples(wide, False, samples.context).mixed
+    flags = flagged(mixed, MIXED_KINDS)
+    values, present = edge_rollup(name, edge).over(
+        emptied(samples.floats, mixed), (), samples.context
+    )
+    windows = emptied(samples.histograms, mixed)
+    if not windows.batch.sample_count:
+        return Rolled(values, present, samples.has_floats, flags)
+
+    def run(part: Windows, out: Ids, said: NDArray[np.uint16]) -> Pool:
+        return native_kernels.histogram_edges(
+            pool_of(part),
+            *histogram_samples(part),
+            part.batch.times_ms,
+            part.batch.time_starts,
+            part.ends_ms,
+            part.range_ms,
+            edge is Edge.SMOOTHED,
+            name != "delta",
+            name == "rate",
+            out,
+            said,
+        )
+
+    ids, histograms, said = in_parts(windows, 600, 50, samples.context, run)
+    return Rolled(values, present | (ids >= 0), samples.has_floats, flags | said, ids, histograms)
 
 
 def _edge_to_edge(smoothed: bool, is_counter: bool, is_rate: bool) -> Function:

@@ -1,16 +1,20 @@
 """Engine: a query's text and a database to an answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from promql.analyze import Recorder, plan_tree
 from promql.answer import Answer, Raw
 from promql.ast import Edge, ValueType
 from promql.duration_values import InvalidQuery
+from promql.edges import edge_samples
 from promql.env import Options, QueryTimes
 from promql.labelsets import merge_equal_labels
 from promql.matrix import Matrix, ScalarRow, Text, Value
-from promql.notes import ExecutionError, Notes, limited
+from promql.notes import Notes, limited
 from promql.operators import OPERATORS, STREAMS, range_batches
 from promql.parser import parse
 from promql.plan import Plan, SelectRange, String, SubqueryRange, make_plan
@@ -19,8 +23,11 @@ from promql.run import Run
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
+from series.histogram import Histograms
 from series.labels import METADATA_LABELS
 from series.ports import Context, Source
+
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +41,20 @@ class Engine:
     options: Options = field(default_factory=Options)
     slab_rows: int | None = None
 
-    def instant(self, source: Source, query: str, at_ms: int, context: Context) -> Answer:
-        """The value of *query* at one instant.
+    def instant(
+        self, source: Source, query: str, at_ms: int, context: Context, *, analyze: bool = False
+    ) -> Answer:
+        """The value of *query* at one instant; with *analyze* also its plan, measured.
 
         Raises ParseError (also InvalidQuery, a kind of it), ExecutionError, and what the context
         and the source raise.
         """
-        run, plan = self._prepared(source, query, QueryTimes.instant(at_ms), context)
+        recorder = Recorder() if analyze else None
+        run, plan = self._prepared(source, query, QueryTimes.instant(at_ms), context, recorder)
+        answer = self._instant(run, plan)
+        return answer if recorder is None else replace(answer, plan=plan_tree(run, plan, recorder))
+
+    def _instant(self, run: Run, plan: Plan) -> Answer:
         if isinstance(plan, SelectRange | SubqueryRange):
             return _answer(run, ValueType.MATRIX, _raw(run, plan))
         value = run.value(plan)
@@ -52,23 +66,50 @@ class Engine:
             case Matrix():
                 return _answer(run, ValueType.VECTOR, _finished(value))
 
-    def range(self, source: Source, query: str, times: QueryTimes, context: Context) -> Answer:
+    def range(
+        self,
+        source: Source,
+        query: str,
+        times: QueryTimes,
+        context: Context,
+        *,
+        analyze: bool = False,
+    ) -> Answer:
         """The values of *query*, a scalar or an instant vector, at every step of *times*.
 
         Raises as ``instant``; the limit on steps is the caller's.
         """
-        run, plan = self._prepared(source, query, times, context)
+        recorder = Recorder() if analyze else None
+        run, plan = self._prepared(source, query, times, context, recorder)
         _refuse_type(plan)
         matrix = _finished(_as_matrix(run.value(plan)))
-        return _answer(run, ValueType.MATRIX, _sorted(matrix))
+        answer = _answer(run, ValueType.MATRIX, _sorted(matrix))
+        return answer if recorder is None else replace(answer, plan=plan_tree(run, plan, recorder))
+
+    def explain(
+        self, source: Source, query: str, times: QueryTimes, context: Context
+    ) -> dict[str, Any]:
+        """The plan of *query* with what its nodes will find, about; no sample is read.
+
+        Raises as ``instant``.
+        """
+        run, plan = self._prepared(source, query, times, context, None)
+        if times.is_range:
+            _refuse_type(plan)
+        return plan_tree(run, plan)
 
     def _prepared(
-        self, source: Source, query: str, times: QueryTimes, context: Context
+        self,
+        source: Source,
+        query: str,
+        times: QueryTimes,
+        context: Context,
+        recorder: Recorder | None,
     ) -> tuple[Run, Plan]:
         tree = parse(query)
         run = Run(
-            operators=OPERATORS,
-            streams=STREAMS,
+            operators=OPERATORS if recorder is None else recorder.operators,
+            streams=STREAMS if recorder is None else recorder.streams,
             source=source,
             options=self.options,
             notes=Notes(query),
@@ -114,7 +155,7 @@ def _finished(matrix: Matrix) -> Matrix:
     matrix = matrix.alive()
     if matrix.drop_name is not None and matrix.drop_name.any():
         frame = matrix.frame.drop_where(METADATA_LABELS, matrix.drop_name)
-        matrix = Matrix(frame, matrix.values, matrix.present)
+        matrix = replace(matrix, frame=frame, drop_name=None, times_ms=None)
     return merge_equal_labels(matrix)
 
 
@@ -123,17 +164,19 @@ def _raw(run: Run, plan: SelectRange | SubqueryRange) -> Raw:
     if isinstance(plan, SubqueryRange):
         matrix = _finished(run.vector(plan.inner))
         slabs = iter([(matrix.frame, batch_of(matrix, plan.inner.grid))])
-    elif plan.edge is not Edge.PLAIN:
-        raise ExecutionError(f"{plan.edge.value} modifier of a bare range is not supported yet")
     else:
         slabs = range_batches(run, plan)
     frames, parts = [], []
     ends_ms = plan.ends.times_ms()
     for frame, batch in slabs:
         windows = Windows.over(batch, ends_ms, ends_ms, plan.range_ms)
-        filled = windows.counts()[:, 0] > 0
+        if isinstance(plan, SelectRange) and plan.edge is not Edge.PLAIN:
+            filled, samples = edge_samples(windows, plan.edge, plan.lookback_ms)
+        else:
+            filled = windows.counts()[:, 0] > 0
+            samples = _windowed(windows, filled)
         frames.append(frame.take(filled))
-        parts.append(_windowed(windows, filled))
+        parts.append(samples)
         run.held += parts[-1].sample_count
         run.context.hold(run.held)
     if not frames:
@@ -148,18 +191,51 @@ def _windowed(windows: Windows, rows: np.ndarray[tuple[int], np.dtype[np.bool_]]
     lengths = windows.counts()[rows, 0]
     offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-    values = batch.values[within + np.repeat(batch.offsets[:-1][rows] + lows, lengths)]
+    at = within + np.repeat(batch.offsets[:-1][rows] + lows, lengths)
     times_ms = batch.times_ms[within + np.repeat(batch.time_starts[rows] + lows, lengths)]
-    return SeriesBatch(values, times_ms, offsets, offsets[:-1].copy())
+    ids, histograms = batch.histogram_ids, batch.histograms
+    if ids is not None and histograms is not None:
+        ids = ids[at]
+        kept = ids[ids >= 0]
+        ids = np.where(ids >= 0, np.cumsum(ids >= 0) - 1, -1)
+        histograms = histograms.take(kept)
+    return SeriesBatch(
+        batch.values[at],
+        times_ms,
+        offsets,
+        offsets[:-1].copy(),
+        histogram_ids=ids,
+        histograms=histograms,
+    )
 
 
 def _joined(parts: list[SeriesBatch]) -> SeriesBatch:
     """The rows of all *parts*, each with its own times."""
     lengths = [np.diff(part.offsets) for part in parts]
     offsets = np.concatenate(([0], np.cumsum(np.concatenate([*lengths, []])))).astype(np.int64)
+    ids, histograms = _pooled([(p.histogram_ids, p.histograms, p.sample_count) for p in parts])
     return SeriesBatch(
         np.concatenate([*(part.values for part in parts), np.zeros(0)]),
         np.concatenate([*(part.times_ms for part in parts), np.zeros(0, dtype=np.int64)]),
         offsets,
         offsets[:-1].copy(),
+        histogram_ids=ids,
+        histograms=histograms,
     )
+
+
+def _pooled(
+    parts: list[tuple[Ids | None, Histograms | None, int]],
+) -> tuple[Ids | None, Histograms | None]:
+    """Ids into the histograms of all *parts* (ids, histograms, samples), None without any."""
+    pools = [histograms for _, histograms, _ in parts if histograms is not None]
+    if not pools:
+        return None, None
+    found, start = [], 0
+    for ids, histograms, samples in parts:
+        if ids is None or histograms is None:
+            found.append(np.full(samples, -1, dtype=np.int64))
+            continue
+        found.append(np.where(ids >= 0, ids + start, -1))
+        start += histograms.size
+    return np.concatenate(found), Histograms.concat(pools)

@@ -1,4 +1,4 @@
-"""A plan as text: one line a node, its inputs below it."""
+"""A plan as text, one line a node, its inputs below it; or as a tree of objects."""
 
 from collections.abc import Iterator
 
@@ -28,20 +28,21 @@ def explain(plan: Plan) -> str:
 
 
 def _lines(plan: Plan, above: Grid | None, depth: int) -> Iterator[str]:
-    place = "" if plan.grid == above else f"  at {_instants(plan.grid)}"
-    yield f"{'  ' * depth}{_title(plan)}{place}"
-    for child in _children(plan):
+    place = "" if plan.grid == above else f"  at {instants(plan.grid)}"
+    yield f"{'  ' * depth}{title(plan)}{place}"
+    for child in children(plan):
         yield from _lines(child, plan.grid, depth + 1)
 
 
-def _title(plan: Plan) -> str:
+def title(plan: Plan) -> str:
+    """What *plan* does, in a few words."""
     match plan:
         case Number():
             return f"number {plan.value!r}"
         case String():
             return f"string {quote(plan.value)}"
         case Select():
-            moved = "" if plan.at == plan.grid else f" looking at {_instants(plan.at)}"
+            moved = "" if plan.at == plan.grid else f" looking at {instants(plan.at)}"
             return f"select {_selector(plan.matchers)}{moved}"
         case SelectRange():
             return f"windows of {_selector(plan.matchers)}{_windows(plan)}"
@@ -60,7 +61,8 @@ def _title(plan: Plan) -> str:
             return "repeat"
 
 
-def _children(plan: Plan) -> tuple[Plan, ...]:
+def children(plan: Plan) -> tuple[Plan, ...]:
+    """The inputs of *plan*."""
     match plan:
         case SubqueryRange() | Negation() | Repeat():
             return (plan.inner,)
@@ -81,11 +83,11 @@ def _selector(matchers: tuple[Matcher, ...]) -> str:
 
 
 def _windows(plan: SelectRange | SubqueryRange) -> str:
-    ends = "" if plan.ends == plan.grid else f" ending at {_instants(plan.ends)}"
+    ends = "" if plan.ends == plan.grid else f" ending at {instants(plan.ends)}"
     return f" over {format_duration_ms(plan.range_ms)}{ends}"
 
 
-def _instants(grid: Grid) -> str:
+def instants(grid: Grid) -> str:
     """``10s``, or ``10s ... 70s step 10s``."""
     if grid.count == 1:
         return f"{grid.start_ms / 1000:.13g}s"

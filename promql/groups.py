@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from promql.matrix import Mask, Values
+from promql.matrix import Mask, Matrix, Values
 
 Ids = NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -63,6 +63,26 @@ class Groups:
         """float64[count, T]: the value of the one point a group has, bit for bit, else 0."""
         bits = np.where(present, values.view(np.int64), 0)
         return self._reduce(np.bitwise_or, bits).view(np.float64)
+
+    def merged(self, matrix: Matrix) -> Matrix:
+        """A row a group, with the one point that it has at a step; without sample times.
+
+        Its labels are those of the group's first row; the mark is set where any row's is.
+        """
+        ids = matrix.histogram_ids
+        if ids is not None:
+            ids = self.only(ids.view(np.float64), matrix.present).view(np.int64)
+        first = self.order[self.starts]
+        marks = matrix.drop_name
+        return Matrix(
+            matrix.frame.take(first),
+            self.only(matrix.values, matrix.present),
+            self.any(matrix.present),
+            None if marks is None else self.any(marks[:, None])[:, 0],
+            None,
+            ids,
+            matrix.histograms,
+        )
 
     def _reduce(self, ufunc: np.ufunc, rows: NDArray[Scalar]) -> NDArray[Scalar]:
         """T columns of *rows* reduced to one row a group; 0 where a group has no row."""

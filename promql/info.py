@@ -6,7 +6,7 @@ metric and target the one with the newest sample counts, step by step.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +53,7 @@ def info(args: list[Value], call: ast.Call, env: Env) -> Value:
     keep = enriched.matched
     if all(matcher.matches("") for matcher in data):
         keep = np.ones_like(keep)
-    result = Matrix(
-        enriched.frame, enriched.base.values, enriched.base.present, enriched.base.drop_name
-    )
+    result = replace(enriched.base, frame=enriched.frame, times_ms=None)
     return merge_equal_labels(Matrix.concat([base.take(plain), result.take(keep)]))
 
 
@@ -209,7 +207,7 @@ def _with_metric(rows: _Enriched, infos: Matrix, wanted: set[str], context: Cont
     base = rows.base.take(np.concatenate((left, single)))
     present = np.concatenate((together, alone[single]))
     result = _Enriched(
-        Matrix(base.frame, base.values, present, base.drop_name),
+        replace(base, present=present, times_ms=None),
         rows.frame.take(np.concatenate((left, single))),
         rows.added.take(np.concatenate((left, single))),
         np.concatenate((np.ones(len(left), np.bool_), rows.matched[single])),

@@ -4,40 +4,26 @@ from collections.abc import Callable
 
 import numpy as np
 
-from promql import absent, ast, buckets, info, labels_fn, math_fn, sorting, time_fn
+from promql import absent, ast, buckets, info, labels_fn, math_fn, native_fn, sorting, time_fn
 from promql.env import Env
-from promql.matrix import Matrix, Value
-from promql.notes import ExecutionError
+from promql.matrix import Value
 
 InstantFunction = Callable[[list[Value], ast.Call, Env], Value]
 """Called with the values of its arguments over ``env.grid``; those left out are not in the list."""
 
 
-def _of_histograms(args: list[Value], call: ast.Call, env: Env) -> Value:
-    """A function of native histograms: floats are passed over."""
-    return Matrix.empty(env.grid.count)
-
-
-def _unsupported(args: list[Value], call: ast.Call, env: Env) -> Value:
-    raise ExecutionError(f"{call.name}() is not supported yet")
-
-
 _TABLE: dict[str, InstantFunction] = {
     **dict.fromkeys(math_fn.UNARY, math_fn.unary),
+    **dict.fromkeys(native_fn.SIMPLE, native_fn.simple),
     **dict.fromkeys(time_fn.CALENDAR, time_fn.calendar),
     "absent": absent.absent,
     "clamp": math_fn.clamp,
     "clamp_max": math_fn.clamp_max,
     "clamp_min": math_fn.clamp_min,
     "end": time_fn.end,
-    "histogram_avg": _of_histograms,
-    "histogram_count": _of_histograms,
     "histogram_fraction": buckets.histogram_fraction,
     "histogram_quantile": buckets.histogram_quantile,
     "histogram_quantiles": buckets.histogram_quantiles,
-    "histogram_stddev": _of_histograms,
-    "histogram_stdvar": _of_histograms,
-    "histogram_sum": _of_histograms,
     "info": info.info,
     "label_join": labels_fn.label_join,
     "label_replace": labels_fn.label_replace,
@@ -52,7 +38,7 @@ _TABLE: dict[str, InstantFunction] = {
     "sort_by_label_desc": sorting.sort_by_label_desc,
     "sort_desc": sorting.sort_desc,
     "start": time_fn.start,
-    "start_timestamp": _unsupported,
+    "start_timestamp": time_fn.start_timestamp,
     "step": time_fn.step,
     "time": time_fn.time,
     "timestamp": time_fn.timestamp,

@@ -4,6 +4,8 @@ Both work on distinct label values (or tuples of them), never series by series.
 """
 
 import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from promql.notes import ExecutionError
 from promql.strings import is_utf8
 from series.labels import METRIC_NAME
 from series.matcher import compile_regex
+from series.ports import go_on
 
 
 def label_replace(args: list[Value], call: ast.Call, env: Env) -> Value:
@@ -34,11 +37,20 @@ def label_replace(args: list[Value], call: ast.Call, env: Env) -> Value:
     column = source.frame.columns.get(src)
     texts = ("",) if column is None else column.values
     codes = np.zeros(source.series_count, np.int64) if column is None else column.codes
-    matches = [regex.fullmatch(text) for text in texts]
+    matches = []
+    for text in texts:
+        env.context.check()
+        matches.append(regex.fullmatch(text))
     hit = np.array([match is not None for match in matches])[codes]
     if not hit.any():
         return source
-    expanded = [expand(replacement, match) if match else "" for match in matches]
+    template = Template(replacement, regex, env.context.check)
+    expanded = _made(
+        "label_replace",
+        (template.expand(match) if match else "" for match in matches),
+        template.longest(texts),
+        env,
+    )
     return _with_label(source, dst, codes.astype(np.int64), expanded, hit)
 
 
@@ -53,9 +65,41 @@ def label_join(args: list[Value], call: ast.Call, env: Env) -> Value:
     ids, first = source.frame.keep(names).group_ids()
     distinct = source.frame.take(first)
     columns = [distinct.texts(name) for name in names]
-    joined = [separator.join(column[at] for column in columns) for at in range(len(first))]
+    joined = _made(
+        "label_join",
+        (separator.join(column[at] for column in columns) for at in range(len(first))),
+        sum(max(map(len, column), default=0) for column in columns) + len(separator) * len(names),
+        env,
+    )
     everywhere = np.ones(source.series_count, dtype=np.bool_)
     return _with_label(source, dst, ids, joined, everywhere)
+
+
+MAX_MADE_CHARACTERS = 64 << 20
+"""How much text one call may make of labels."""
+
+
+def _made(function: str, texts: Iterator[str], longest: int, env: Env) -> list[str]:
+    """All *texts*, the longest of which may have *longest* characters.
+
+    ExecutionError where they are more than MAX_MADE_CHARACTERS together.
+    """
+    made: list[str] = []
+    needed = longest
+    if longest <= MAX_MADE_CHARACTERS:
+        needed = 0
+        for text in texts:
+            env.context.check()
+            made.append(text)
+            needed += len(text)
+            if needed > MAX_MADE_CHARACTERS:
+                break
+    if needed > MAX_MADE_CHARACTERS:
+        raise ExecutionError(
+            f"{function}() makes too long labels: at least {needed} characters, at most "
+            f"{MAX_MADE_CHARACTERS} are allowed"
+        )
+    return made
 
 
 def _with_label(
@@ -77,7 +121,7 @@ def _with_label(
     if name == METRIC_NAME and marks is not None:
         marks = marks & ~rows
     frame = source.frame.set_coded(name, codes, texts)
-    return merge_equal_labels(Matrix(frame, source.values, source.present, marks))
+    return merge_equal_labels(replace(source, frame=frame, drop_name=marks, times_ms=None))
 
 
 def _texts(args: list[Value]) -> list[str]:
@@ -92,21 +136,42 @@ def _check_label(role: str, name: str, function: str) -> None:
 _REFERENCE = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<braced>\w+)\}|(?P<bare>\w+))")
 
 
-def expand(template: str, match: Any) -> str:
-    """*template* with ``$1``, ``$name`` and ``${name}`` replaced by groups of *match*.
+class Template:
+    """A text in which ``$1``, ``$name`` and ``${name}`` stand for groups of a match.
 
     As Go's Regexp.Expand: a name is as long as it can be, unknown groups are empty, ``$$`` is a
     dollar sign, and a dollar sign before anything else stays.
     """
-    groups = match.re.groupindex
 
-    def referenced(reference: re.Match[str]) -> str:
-        if reference["dollar"]:
-            return "$"
-        name = reference["braced"] or reference["bare"]
-        if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
-            number = int(name) if len(name) < 9 else -1
-            return (match.group(number) or "") if 0 <= number <= match.re.groups else ""
-        return (match.group(groups[name]) or "") if name in groups else ""
+    def __init__(self, text: str, regex: Any, check: Callable[[], None] = go_on) -> None:
+        """*check* is called now and then and may raise to stop."""
+        self._parts: list[str | int] = []
+        self._literals = len(text)
+        self._references = 0
+        end = 0
+        for at, found in enumerate(_REFERENCE.finditer(text)):
+            if at % 1024 == 0:
+                check()
+            part = "$" if found["dollar"] else _group(found["braced"] or found["bare"], regex)
+            self._parts += (text[end : found.start()], part)
+            self._references += isinstance(part, int)
+            end = found.end()
+        self._parts.append(text[end:])
 
-    return _REFERENCE.sub(referenced, template)
+    def longest(self, texts: Sequence[str]) -> int:
+        """At least as many characters as a match with one of *texts* can give."""
+        return self._literals + self._references * max(map(len, texts), default=0)
+
+    def expand(self, match: Any) -> str:
+        """The text with the groups of *match* in it."""
+        groups = [group or "" for group in (match.group(0), *match.groups())]
+        return "".join([part if isinstance(part, str) else groups[part] for part in self._parts])
+
+
+def _group(name: str, regex: Any) -> int | str:
+    """The number of the group *name* of *regex*, or '' where there is none."""
+    if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
+        number = int(name) if len(name) < 9 else -1
+        return number if 0 <= number <= regex.groups else ""
+    found: int | str = regex.groupindex.get(name, "")
+    return found

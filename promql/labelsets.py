@@ -34,9 +34,4 @@ def merge_equal_labels(matrix: Matrix) -> Matrix:
     groups = Groups(ids, len(first))
     if groups.repeated(matrix.present).any():
         raise ExecutionError(SAME_LABELSET)
-    return Matrix(
-        matrix.frame.take(first),
-        groups.only(matrix.values, matrix.present),
-        groups.any(matrix.present),
-        None if matrix.drop_name is None else groups.any(matrix.drop_name[:, None])[:, 0],
-    )
+    return groups.merged(matrix)

@@ -131,7 +131,10 @@ class _Lexing:
 
     def add(self, kind: str, text: str) -> None:
         if len(self.tokens) >= MAX_TOKENS:
-            words = f"query is too long, at most {MAX_TOKENS} tokens are allowed"
+            words = (
+                f"query is too long: more than {len(self.tokens)} tokens, "
+                f"at most {MAX_TOKENS} tokens are allowed"
+            )
             raise Rejected(words, self.at)
         self.tokens.append(Token(kind, text, self.at))
 

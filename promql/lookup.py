@@ -3,10 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from promql.lookup_kernels import newest_samples
-from promql.matrix import Matrix
+from promql.lookup_kernels import newest_places, newest_samples
+from promql.matrix import Mask, Matrix
 from series.batch import STALE_NAN_BITS, SeriesBatch
 from series.frame import LabelFrame
+from series.histogram import Histograms
+
+Ids = NDArray[np.int64]
 
 
 def lookup(
@@ -16,11 +19,15 @@ def lookup(
     lookback_ms: int,
     *,
     timed: bool = False,
+    started: bool = False,
 ) -> Matrix:
     """The vectors of the rows of *batch* at *ends_ms* (int64[T], never falling).
 
-    *frame* labels the rows; with *timed* the answer carries the samples' own times.
+    *frame* labels the rows; with *timed* the answer carries the samples' own times, with *started*
+    their start times in the place of these (0 where unknown).
     """
+    if started or batch.histogram_ids is not None:
+        return _lookup(frame, batch, ends_ms, lookback_ms, timed=timed, started=started)
     shape = (batch.series_count, len(ends_ms))
     values, present = np.empty(shape), np.empty(shape, dtype=np.bool_)
     times_ms = np.empty(shape if timed else (0, len(ends_ms)), dtype=np.int64)
@@ -38,3 +45,54 @@ def lookup(
         times_ms,
     )
     return Matrix(frame, values, present, times_ms=times_ms if timed else None)
+
+
+def _lookup(
+    frame: LabelFrame,
+    batch: SeriesBatch,
+    ends_ms: NDArray[np.int64],
+    lookback_ms: int,
+    *,
+    timed: bool,
+    started: bool,
+) -> Matrix:
+    """The same by the samples' places."""
+    found = np.empty((batch.series_count, len(ends_ms)), dtype=np.int64)
+    ids = batch.histogram_ids
+    newest_places(
+        batch.values.view(np.uint64),
+        np.zeros(0, dtype=np.int64) if ids is None else ids,
+        batch.offsets,
+        batch.times_ms,
+        batch.time_starts,
+        ends_ms,
+        lookback_ms,
+        STALE_NAN_BITS,
+        found,
+    )
+    present = found >= 0
+    if not batch.sample_count:
+        return Matrix(frame, np.zeros(found.shape), present, times_ms=found if timed else None)
+    at = np.where(present, found, 0)
+    times_ms = None
+    if started:
+        starts_ms = batch.starts_ms
+        times_ms = np.zeros(found.shape, dtype=np.int64) if starts_ms is None else starts_ms[at]
+    elif timed:
+        times_ms = batch.times_ms[at + (batch.time_starts - batch.offsets[:-1])[:, None]]
+    if ids is None or batch.histograms is None:
+        return Matrix(frame, batch.values[at], present, times_ms=times_ms)
+    picked, histograms = packed(np.where(present, ids[at], -1), present, batch.histograms)
+    return Matrix(frame, batch.values[at], present, None, times_ms, picked, histograms)
+
+
+def packed(ids: Ids, present: Mask, histograms: Histograms) -> tuple[Ids, Histograms]:
+    """Ids (int64[S, T]) and histograms without most of those that no present point names."""
+    used = np.zeros(histograms.size + 1, dtype=np.bool_)
+    used[ids[present]] = True  # -1 falls on the last place
+    used = used[:-1]
+    count = int(np.count_nonzero(used))
+    if 2 * count > histograms.size:
+        return ids, histograms
+    numbers = np.append(np.cumsum(used) - 1, -1)
+    return numbers[ids], histograms.take(np.flatnonzero(used))

@@ -43,3 +43,34 @@ def newest_samples(
             out[r, k] = values[start + next_at - 1] if hit else 0.0
             if timed:
                 found_ms[r, k] = times_ms[time_start + next_at - 1] if hit else 0
+
+
+@kernel("void(u8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8, u8, i8[:, ::1])")
+def newest_places(
+    bits: NDArray[np.uint64],
+    ids: NDArray[np.int64],
+    offsets: NDArray[np.int64],
+    times_ms: NDArray[np.int64],
+    time_starts: NDArray[np.int64],
+    ends_ms: NDArray[np.int64],
+    lookback_ms: int,
+    stale_bits: int,
+    found: NDArray[np.int64],
+) -> None:
+    """Where in *bits* the samples stand that ``newest_samples`` finds, -1 for none.
+
+    *ids* is as long as *bits* where some are histograms (then >= 0), else empty.
+    """
+    histograms = len(ids) > 0
+    for r in range(found.shape[0]):
+        start, length, time_start = offsets[r], offsets[r + 1] - offsets[r], time_starts[r]
+        next_at = 0
+        for k in range(found.shape[1]):
+            end = ends_ms[k]
+            while next_at < length and times_ms[time_start + next_at] <= end:
+                next_at += 1
+            at = start + next_at - 1
+            hit = next_at > 0 and times_ms[time_start + next_at - 1] > end - lookback_ms
+            if hit and bits[at] == stale_bits and not (histograms and ids[at] >= 0):
+                hit = False
+            found[r, k] = at if hit else -1

@@ -13,13 +13,14 @@ meet. The order of checks and their texts are those of Prometheus' VectorBinop.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from promql.ast import Cardinality, Matching
+from promql.cells import Side
 from promql.groups import Groups, Ids
-from promql.matrix import Mask, Matrix, Values
+from promql.matrix import Mask, Matrix
 from promql.notes import ExecutionError
 from series.frame import LabelColumn, LabelFrame, shared_group_ids
 from series.labels import METADATA_LABELS, METRIC_NAME
@@ -35,13 +36,13 @@ GROUPING_NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure 
 class Pairs:
     """What meets: P rows of result labels with the values of both sides, as written in the query.
 
-    ``present`` is bool[P, T]; ``left`` and ``right`` are float64[P, T]. Rows of equal labels have
+    ``present`` is bool[P, T]; ``left`` and ``right`` have as many cells. Rows of equal labels have
     disjoint points unless they stem from different match groups.
     """
 
     frame: LabelFrame
-    left: Values
-    right: Values
+    left: Side
+    right: Side
     present: Mask
 
 
@@ -59,8 +60,8 @@ class _Block:
     """Pairs of one kind: matched, or filled on either side; ``groups`` are their match groups."""
 
     frame: LabelFrame
-    many: Values
-    one: Values
+    many: Side
+    one: Side
     present: Mask
     groups: Ids
 
@@ -186,9 +187,8 @@ def _condensed(one: _Side, matching: Matching) -> _Side:
     wanted = one.matrix.frame.keep({*one.signature.columns, *matching.include})
     ids, first = wanted.group_ids()
     folded = Groups(ids, len(first))
-    values = folded.only(one.matrix.values, one.matrix.present)
     return _Side(
-        Matrix(wanted.take(first), values, folded.any(one.matrix.present)),
+        replace(folded.merged(one.matrix), frame=wanted.take(first)),
         one.signature.take(first),
         Groups(one.groups.ids[first], one.groups.count),
     )
@@ -209,8 +209,8 @@ def _matched(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _
         _result_frame(
             many.matrix.frame.take(whole), one.matrix.frame, one_rows, matching, drop_names
         ),
-        many.matrix.values[whole],
-        one.matrix.values[_whole(one_rows, one.matrix)],
+        _rows(many.matrix, whole),
+        _rows(one.matrix, _whole(one_rows, one.matrix)),
         many_present & one.matrix.present[_whole(one_rows, one.matrix)],
         many.groups.ids[whole],
     )
@@ -236,14 +236,19 @@ def _whole(rows: Ids, matrix: Matrix) -> Ids | slice:
     return slice(None) if len(rows) == count and (rows == np.arange(count)).all() else rows
 
 
+def _rows(matrix: Matrix, rows: Ids | slice) -> Side:
+    ids = None if matrix.histogram_ids is None else matrix.histogram_ids[rows]
+    return Side(matrix.values[rows], ids, matrix.histograms)
+
+
 def _filled_one(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
     """Every element of the many side that has no partner, with ``fill_right`` as partner."""
     missing = ~one.groups.any(one.matrix.present)[many.groups.ids]
     rows = np.arange(many.matrix.series_count)
     return _Block(
         _result_frame(many.matrix.frame, many.signature, rows, matching, drop_names),
-        many.matrix.values,
-        np.full_like(many.matrix.values, matching.fill_right),
+        Side.of(many.matrix),
+        Side(np.full_like(many.matrix.values, matching.fill_right)),
         many.matrix.present & missing,
         many.groups.ids,
     )
@@ -255,8 +260,8 @@ def _filled_many(many: _Side, one: _Side, matching: Matching, drop_names: bool) 
     rows = np.arange(one.matrix.series_count)
     return _Block(
         _result_frame(one.signature, one.matrix.frame, rows, matching, drop_names),
-        np.full_like(one.matrix.values, matching.fill_left),
-        one.matrix.values,
+        Side(np.full_like(one.matrix.values, matching.fill_left)),
+        Side.of(one.matrix),
         one.matrix.present & missing,
         one.groups.ids,
     )
@@ -283,8 +288,8 @@ def _joined(blocks: Sequence[_Block]) -> _Block:
         return blocks[0]
     return _Block(
         LabelFrame.concat([block.frame for block in blocks]),
-        np.concatenate([block.many for block in blocks]),
-        np.concatenate([block.one for block in blocks]),
+        Side.concat([block.many for block in blocks]),
+        Side.concat([block.one for block in blocks]),
         np.concatenate([block.present for block in blocks]),
         np.concatenate([block.groups for block in blocks]),
     )

@@ -1,4 +1,7 @@
-"""Functions that map every value of a vector by itself, and those of scalars."""
+"""Functions that map every value of a vector by itself, and those of scalars.
+
+Native histograms are passed over.
+"""
 
 from collections.abc import Callable
 
@@ -42,11 +45,12 @@ def unary(args: list[Value], call: ast.Call, env: Env) -> Value:
     """The function of ``UNARY`` that *call* names; names are dropped."""
     (vector,) = args
     assert isinstance(vector, Matrix)
+    vector = vector.floats()
     return mapped(vector, UNARY[call.name](vector.values), env)
 
 
 def mapped(vector: Matrix, values: Values, env: Env) -> Matrix:
-    """*vector* with other values and without names."""
+    """*vector* with other values, all floats, and without names."""
     return drop_names(Matrix(vector.frame, values, vector.present, vector.drop_name), env)
 
 
@@ -71,6 +75,7 @@ def clamp_max(args: list[Value], call: ast.Call, env: Env) -> Value:
 def _clamped(vector: Value, low: Value, high: Value, env: Env) -> Matrix:
     assert isinstance(vector, Matrix)
     assert isinstance(low, ScalarRow) and isinstance(high, ScalarRow)
+    vector = vector.floats()
     values = floats.go_max(low.values, floats.go_min(high.values, vector.values))
     present = vector.present & ~(high.values < low.values)
     return drop_names(Matrix(vector.frame, values, present, vector.drop_name), env)
@@ -80,6 +85,7 @@ def round_(args: list[Value], call: ast.Call, env: Env) -> Value:
     """``round(v, to_nearest=1)``: ties go up."""
     vector = args[0]
     assert isinstance(vector, Matrix)
+    vector = vector.floats()
     nearest = np.ones(env.grid.count)
     if len(args) > 1:
         assert isinstance(args[1], ScalarRow)
@@ -107,9 +113,10 @@ def pi(args: list[Value], call: ast.Call, env: Env) -> Value:
 
 
 def scalar(args: list[Value], call: ast.Call, env: Env) -> Value:
-    """``scalar(v)``: the value of the only element at a step, else NaN."""
+    """``scalar(v)``: the value of the only float at a step, else NaN."""
     (vector,) = args
     assert isinstance(vector, Matrix)
+    vector = vector.floats()
     counts = np.count_nonzero(vector.present, axis=0)
     # The only point of a column may hold any bits, so it is picked, not summed.
     picked = np.full(env.grid.count, np.nan)

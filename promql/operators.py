@@ -7,8 +7,7 @@ import numpy as np
 from promql import binary
 from promql.absent import absence
 from promql.aggregate import FOLDS, Fold, count_values, group_labels, quantile
-from promql.ast import Edge
-from promql.edges import edge_rollup, edge_windows, smooth_lookup
+from promql.edges import smooth_lookup
 from promql.instant import CALLS
 from promql.labelsets import SAME_LABELSET
 from promql.lookup import lookup
@@ -29,8 +28,9 @@ from promql.plan import (
     String,
     SubqueryRange,
 )
-from promql.rollup import ROLLUPS, Windows
-from promql.rollup_notes import note_rollup
+from promql.reset_hints import with_hints
+from promql.rollup import ROLLUPS
+from promql.rollup_slab import rolled
 from promql.run import Operator, Rows, Run, Stream, names_matter
 from promql.selecting import SELECTING, select_rows
 from promql.subquery import batch_of
@@ -62,20 +62,27 @@ def _string(run: Run, plan: String) -> Value:
     return Text(plan.value)
 
 
+def select_hints(plan: Select | SelectRange) -> Hints:
+    """What the selector of *plan* asks of the database."""
+    if isinstance(plan, SelectRange):
+        return Hints(plan.start_ms, plan.end_ms, plan.ends.step_ms, plan.range_ms)
+    ahead_ms = plan.lookback_ms if plan.smoothed else 0
+    start_ms, end_ms = plan.at.start_ms - plan.lookback_ms + 1, plan.at.end_ms + ahead_ms
+    return Hints(start_ms, end_ms, plan.at.step_ms)
+
+
 def _select(run: Run, plan: Select) -> Value:
     return run.gathered(_select_rows(run, plan), plan.grid.count)
 
 
 def _select_rows(run: Run, plan: Select) -> Rows:
-    ahead_ms = plan.lookback_ms if plan.smoothed else 0
-    start_ms, end_ms = plan.at.start_ms - plan.lookback_ms + 1, plan.at.end_ms + ahead_ms
-    selection = run.select(plan.matchers, Hints(start_ms, end_ms, plan.at.step_ms))
+    selection = run.select(plan.matchers, select_hints(plan))
     ends_ms = plan.at.times_ms()
     slabs = (
-        smooth_lookup(frame, batch, ends_ms, plan.lookback_ms)
+        smooth_lookup(frame, batch, ends_ms, plan.lookback_ms, run.env(plan))
         if plan.smoothed
-        else lookup(frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed)
-        for frame, batch in run.batches(selection, start_ms, end_ms, len(ends_ms))
+        else lookup(frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed, started=plan.started)
+        for frame, batch in _batches(run, plan, selection, len(ends_ms))
     )
     return Rows(selection.frame, slabs)
 
@@ -84,13 +91,20 @@ def _select_rows(run: Run, plan: Select) -> Rows:
 
 
 def select_range(run: Run, plan: SelectRange) -> Selection:
-    hints = Hints(plan.start_ms, plan.end_ms, plan.ends.step_ms, plan.range_ms)
-    return run.select(plan.matchers, hints)
+    return run.select(plan.matchers, select_hints(plan))
 
 
 def range_batches(run: Run, plan: SelectRange) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
     """The samples that the windows of *plan* see, slab by slab, with their labels."""
-    return run.batches(select_range(run, plan), plan.start_ms, plan.end_ms, plan.grid.count)
+    return _batches(run, plan, select_range(run, plan), plan.grid.count)
+
+
+def _batches(
+    run: Run, plan: Select | SelectRange, selection: Selection, steps: int
+) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+    hints = select_hints(plan)
+    for frame, batch in run.batches(selection, hints.start_ms, hints.end_ms, steps):
+        yield frame, with_hints(batch) if plan.hinted else batch
 
 
 def _range(run: Run, plan: Step) -> Value:
@@ -123,7 +137,7 @@ def _range_rows(run: Run, plan: RangeCall) -> Rows:
     if isinstance(plan.source, SelectRange):
         selection = select_range(run, plan.source)
         batches = range_batches(run, plan.source)
-        slabs = (_rolled(run, plan, *slab, None, parameters) for slab in batches)
+        slabs = (rolled(run, plan, *slab, None, parameters) for slab in batches)
         return Rows(selection.frame, slabs)
     inner = run.vector(plan.source.inner)
     return Rows(inner.frame, _subquery_slabs(run, plan, inner, parameters))
@@ -137,33 +151,7 @@ def _subquery_slabs(
     grid = plan.source.inner.grid
     for rows in run.row_slices(inner.series_count, max(grid.count, plan.grid.count)):
         part = inner.take(np.arange(rows.start, rows.stop))
-        yield _rolled(run, plan, part.frame, batch_of(part, grid), part.drop_name, parameters)
-
-
-def _rolled(
-    run: Run,
-    plan: RangeCall,
-    frame: LabelFrame,
-    batch: SeriesBatch,
-    marks: np.ndarray[tuple[int], np.dtype[np.bool_]] | None,
-    parameters: list[Values],
-) -> Matrix:
-    """The function of *plan* on one slab."""
-    edge = plan.source.edge if isinstance(plan.source, SelectRange) else Edge.PLAIN
-    rollup = edge_rollup(plan.call.name, edge)
-    evaluated_ms, ends_ms = plan.grid.times_ms(), plan.source.ends.times_ms()
-    if len(ends_ms) != len(evaluated_ms):
-        ends_ms = np.full(len(evaluated_ms), ends_ms[0])
-    windows = Windows.over(batch, ends_ms, evaluated_ms, plan.source.range_ms)
-    windows = edge_windows(windows, edge, run.options.lookback_ms)
-    run.context.hold(run.held + windows.largest())
-    with np.errstate(all="ignore"):
-        values, present = rollup.over(windows, parameters, run.context)
-    matrix = Matrix(frame, values, present, marks)
-    note_rollup(plan, matrix, windows, parameters, run.env(plan))
-    if rollup.keeps_name:
-        return matrix
-    return matrix.without_names(delayed=run.options.delayed_name_removal)
+        yield rolled(run, plan, part.frame, batch_of(part, grid), part.drop_name, parameters)
 
 
 def _absent_over_time(run: Run, plan: RangeCall) -> Value:
@@ -269,13 +257,15 @@ def _repeat(run: Run, plan: Repeat) -> Value:
 
 
 def _repeated(matrix: Matrix, steps: int) -> Matrix:
-    times_ms = matrix.times_ms
+    times_ms, ids = matrix.times_ms, matrix.histogram_ids
     return Matrix(
         matrix.frame,
         np.repeat(matrix.values, steps, axis=1),
         np.repeat(matrix.present, steps, axis=1),
         matrix.drop_name,
         None if times_ms is None else np.repeat(times_ms, steps, axis=1),
+        None if ids is None else np.repeat(ids, steps, axis=1),
+        matrix.histograms,
     )
 
 
@@ -309,7 +299,8 @@ def _folded(run: Run, plan: Aggregation) -> Matrix:
     labels = group_labels(rows.frame, node)
     ids, first = labels.group_ids()
     run.hold_cells(len(first) * plan.grid.count)
-    fold = Fold(node.op, len(first), plan.grid.count)
+    env = run.env(plan).at(node.expr.span)
+    fold = Fold(node.op, len(first), plan.grid.count, env)
     at = 0
     for slab in rows.slabs:
         fold.add(slab, ids[at : at + slab.series_count])

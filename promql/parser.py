@@ -3,12 +3,14 @@
 import functools
 import os
 import pathlib
+import sys
+from itertools import accumulate
 from typing import cast
 
-from lark import Lark, UnexpectedToken
+from lark import Lark, Token, UnexpectedToken
 
 from promql.ast import Node
-from promql.check import Typed
+from promql.check import TooDeep, Typed
 from promql.errors import ParseError, Rejected
 from promql.lexer import ERROR, tokenize
 from promql.strings import is_utf8, replace_invalid
@@ -19,6 +21,9 @@ __all__ = ["ParseError", "parse"]
 
 MAX_CACHED_CHARACTERS = 16_384
 """Longer texts are parsed anew each time: 4,096 of them would take too much memory."""
+RECURSION = 12_000
+"""Calls within calls that a walk of the highest tree may need, ten a level; walking one takes less
+than 1 MiB of a thread's stack, and this many calls of anything less than 6 MiB."""
 
 
 def parse(text: str) -> Node:
@@ -27,6 +32,7 @@ def parse(text: str) -> Node:
 
 
 def _checked(text: str) -> Node:
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), RECURSION))
     source = text if is_utf8(text) else replace_invalid(text)
     try:
         result = _parse(source)
@@ -51,10 +57,18 @@ def _parse(source: str) -> Typed:
             raise Rejected(str(token), cast(int, token.start_pos))
         try:
             result = parser.feed_token(token)
+        except TooDeep as error:
+            raise TooDeep(max(error.depth, _brackets(tokens) + 1), error.at) from None
         except UnexpectedToken:
             text = unexpected(tokens[:count], token)
             raise Rejected(text, cast(int, token.start_pos)) from None
     return cast(Typed, result)
+
+
+def _brackets(tokens: list[Token]) -> int:
+    """The deepest nesting of parentheses."""
+    steps = {"LEFT_PAREN": 1, "RIGHT_PAREN": -1}
+    return max(accumulate(steps.get(token.type, 0) for token in tokens))
 
 
 @functools.cache

@@ -41,15 +41,18 @@ class String(Step):
 class Select(Step):
     """An instant selector; looks at the instants of ``at``, which has as many as the grid.
 
-    ``timed``: the answer carries the times of the samples themselves. ``smoothed``: values lie on
-    the lines between samples.
+    ``timed``: the answer carries the times of the samples themselves; ``started``: their start
+    times instead. ``smoothed``: values lie on the lines between samples.
+    ``hinted``: histograms without hints of resets get them.
     """
 
     matchers: tuple[Matcher, ...]
     at: Grid
     lookback_ms: int
     timed: bool = False
+    started: bool = False
     smoothed: bool = False
+    hinted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class SelectRange(Step):
     range_ms: int
     edge: Edge = Edge.PLAIN
     lookback_ms: int = 0
+    hinted: bool = False
 
     @property
     def start_ms(self) -> int:
@@ -154,6 +158,11 @@ _TIME_CALLS = frozenset(
 """Functions whose value changes with the step though their selectors are pinned."""
 
 
+_STATISTICS = frozenset(("histogram_count", "histogram_sum", "histogram_avg"))
+_SHAPES = frozenset(("histogram_quantile", "histogram_quantiles", "histogram_fraction"))
+"""Functions that need no buckets of the histograms below them, and that do."""
+
+
 def make_plan(node: Node, query: QueryTimes, options: Options) -> Plan:
     """The plan of *node* over *query*.
 
@@ -164,8 +173,11 @@ def make_plan(node: Node, query: QueryTimes, options: Options) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
+    """``hinted``: only counts and sums of the histograms below are asked for."""
+
     query: QueryTimes
     options: Options
+    hinted: bool = False
 
     def plan(self, node: Node, grid: Grid) -> Plan:
         if grid.count != 1 and _repeats(node):
@@ -191,12 +203,13 @@ class _Planner:
                 inner = self.plan(node.operand, grid)
                 return Negation(grid=grid, span=node.span, inner=inner) if node.op == "-" else inner
             case ast.Binary():
+                planner = dataclasses.replace(self, hinted=False)
                 return Operation(
                     grid=grid,
                     span=node.span,
                     node=node,
-                    left=self.plan(node.left, grid),
-                    right=self.plan(node.right, grid),
+                    left=planner.plan(node.left, grid),
+                    right=planner.plan(node.right, grid),
                 )
             case ast.Aggregate():
                 return Aggregation(
@@ -207,7 +220,8 @@ class _Planner:
                     parameter=None if node.param is None else self.plan(node.param, grid),
                 )
             case ast.Call():
-                return self._call(node, grid)
+                hinted = node.name in _STATISTICS or (self.hinted and node.name not in _SHAPES)
+                return dataclasses.replace(self, hinted=hinted)._call(node, grid)
 
     def _select(self, node: ast.VectorSelector, grid: Grid) -> Plan:
         at = self._moved(node.modifiers, grid)
@@ -218,6 +232,7 @@ class _Planner:
             at=at,
             lookback_ms=self.options.lookback_ms,
             smoothed=node.edge is Edge.SMOOTHED,
+            hinted=self.hinted,
         )
         if at.count == grid.count:
             return once
@@ -232,6 +247,7 @@ class _Planner:
             range_ms=duration_ms(node.range, self.query, positive=True),
             edge=node.vector.edge,
             lookback_ms=self.options.lookback_ms,
+            hinted=self.hinted,
         )
 
     def _subquery(self, node: ast.Subquery, grid: Grid) -> SubqueryRange:
@@ -259,6 +275,8 @@ class _Planner:
         # Unary plus is no plan node, but makes a vector of its argument that has no sample times.
         if node.name == "timestamp" and isinstance(_bare(node.args[0]), ast.VectorSelector):
             arguments = (_timed(arguments[0]),)
+        if node.name == "start_timestamp" and isinstance(_bare(node.args[0]), ast.VectorSelector):
+            arguments = (_timed(arguments[0], started=True),)
         sources = [a for a in arguments if isinstance(a, SelectRange | SubqueryRange)]
         if not sources:
             return InstantCall(grid=grid, span=node.span, call=node, arguments=arguments)
@@ -294,12 +312,12 @@ def _bare(node: Node) -> Node:
     return node
 
 
-def _timed(plan: Plan) -> Plan:
+def _timed(plan: Plan, *, started: bool = False) -> Plan:
     match plan:
         case Select():
-            return dataclasses.replace(plan, timed=True)
+            return dataclasses.replace(plan, timed=True, started=started)
         case Repeat(inner=Select() as select):
-            return dataclasses.replace(plan, inner=dataclasses.replace(select, timed=True))
+            return dataclasses.replace(plan, inner=_timed(select, started=started))
         case _:
             return plan
 
@@ -328,7 +346,8 @@ def _is_invariant(node: Node) -> bool:
         case ast.Unary():
             return _is_invariant(node.operand)
         case ast.Binary():
-            return _is_invariant(node.left) and _is_invariant(node.right)
+            # The short side of a long chain first.
+            return _is_invariant(node.right) and _is_invariant(node.left)
         case ast.Aggregate():
             return _is_invariant(node.expr)
         case ast.Call():

@@ -15,10 +15,11 @@ def pretty(node: Node, level: int = 0) -> str:
     indent = "  " * level
     if isinstance(node, Unary):
         return indent + node.op + pretty(node.operand, level).strip()
-    text = to_text(node)
-    if len(text.encode("utf-8", "surrogateescape")) <= MAX_LINE_BYTES:
-        # Prometheus does not indent a subquery that fits on a line.
-        return text if isinstance(node, Subquery) else indent + text
+    if _may_fit(node):
+        text = to_text(node)
+        if len(text.encode("utf-8", "surrogateescape")) <= MAX_LINE_BYTES:
+            # Prometheus does not indent a subquery that fits on a line.
+            return text if isinstance(node, Subquery) else indent + text
     match node:
         case Subquery(expr=expr):
             return pretty(expr, level) + subquery_suffix(node)
@@ -37,7 +38,25 @@ def pretty(node: Node, level: int = 0) -> str:
         case Paren(inner=inner):
             return indent + _in_parentheses([inner], level)
         case _:
-            return indent + text
+            return indent + to_text(node)
+
+
+def _may_fit(node: Node) -> bool:
+    """Whether *node* has no more nodes than a line has bytes; each is written with one at least."""
+    waiting = [node]
+    for _ in range(MAX_LINE_BYTES):
+        match waiting.pop():
+            case Subquery(expr=inner) | Paren(inner=inner) | Unary(operand=inner):
+                waiting.append(inner)
+            case Binary(left=left, right=right):
+                waiting += (left, right)
+            case Aggregate(expr=expr, param=param):
+                waiting += (expr,) if param is None else (param, expr)
+            case Call(args=args):
+                waiting += args
+        if not waiting:
+            return True
+    return False
 
 
 def _in_parentheses(parts: list[Node] | tuple[Node, ...], level: int) -> str:

@@ -144,11 +144,21 @@ def without_stale(batch: SeriesBatch) -> SeriesBatch:
     if not kernels.holds(bits, STALE_NAN_BITS):
         return batch
     kept = bits != np.uint64(STALE_NAN_BITS)
+    if batch.histogram_ids is not None:
+        kept |= batch.histogram_ids >= 0
     offsets = np.concatenate(([0], np.cumsum(kept)))[batch.offsets].astype(np.int64)
     lengths = np.diff(batch.offsets)
     shift = np.repeat(batch.time_starts - batch.offsets[:-1], lengths)
     times_ms = batch.times_ms[(np.arange(batch.sample_count) + shift)[kept]]
-    return SeriesBatch(batch.values[kept], times_ms, offsets, offsets[:-1].copy())
+    return SeriesBatch(
+        batch.values[kept],
+        times_ms,
+        offsets,
+        offsets[:-1].copy(),
+        histogram_ids=None if batch.histogram_ids is None else batch.histogram_ids[kept],
+        histograms=batch.histograms,
+        starts_ms=None if batch.starts_ms is None else batch.starts_ms[kept],
+    )
 
 
 class Function(Protocol):
@@ -257,12 +267,14 @@ def _at(picked: Callable[[Windows], NDArray[np.int64]], timestamp: bool) -> Func
     return run
 
 
-def _first(windows: Windows) -> NDArray[np.int64]:
+def first_samples(windows: Windows) -> NDArray[np.int64]:
+    """int64[S, T]: the place in its row of the first sample of each window, -1 for none."""
     lows = np.where(windows.highs > windows.lows, windows.lows, -1)
     return lows.astype(np.int64)[windows.columns]
 
 
-def _last(windows: Windows) -> NDArray[np.int64]:
+def last_samples(windows: Windows) -> NDArray[np.int64]:
+    """As ``first_samples``, of the last one."""
     highs = np.where(windows.highs > windows.lows, windows.highs - 1, -1)
     return highs.astype(np.int64)[windows.columns]
 
@@ -363,14 +375,14 @@ ROLLUPS: Mapping[str, Rollup] = {
     "count_over_time": Rollup(_count),
     "present_over_time": Rollup(_present),
     "absent_over_time": Rollup(_present),
-    "first_over_time": Rollup(_at(_first, False), keeps_name=True),
-    "last_over_time": Rollup(_at(_last, False), keeps_name=True),
+    "first_over_time": Rollup(_at(first_samples, False), keeps_name=True),
+    "last_over_time": Rollup(_at(last_samples, False), keeps_name=True),
     "stddev_over_time": Rollup(_flagged(over_time_kernels.variance_over, True), visit_ns=18),
     "stdvar_over_time": Rollup(_flagged(over_time_kernels.variance_over, False), visit_ns=18),
     "quantile_over_time": Rollup(_quantile, visit_ns=30),
     "mad_over_time": Rollup(_mad, visit_ns=110),
-    "ts_of_first_over_time": Rollup(_at(_first, True)),
-    "ts_of_last_over_time": Rollup(_at(_last, True)),
+    "ts_of_first_over_time": Rollup(_at(first_samples, True)),
+    "ts_of_last_over_time": Rollup(_at(last_samples, True)),
     "ts_of_min_over_time": Rollup(_extreme(largest=False, when=True)),
     "ts_of_max_over_time": Rollup(_extreme(largest=True, when=True)),
     "double_exponential_smoothing": Rollup(_smoothing, visit_ns=10),

@@ -1,9 +1,13 @@
 """What the engine has to say about the results of range-vector functions."""
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from promql import histogram_note_helpers as noted
 from promql.aggregate import note_bad_quantiles
-from promql.ast import NOWHERE
+from promql.ast import NOWHERE, Span
 from promql.env import Env
 from promql.matrix import Matrix, Values
 from promql.plan import RangeCall, SubqueryRange
@@ -15,16 +19,58 @@ _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 
 def note_rollup(
-    plan: RangeCall, matrix: Matrix, windows: Windows, parameters: list[Values], env: Env
+    plan: RangeCall, matrix: Matrix, windows: Windows, parameters: Sequence[Values], env: Env
 ) -> None:
     """Notes on the *matrix* that the function of *plan* gave, still with its names."""
     if plan.call.name in ("rate", "increase"):
-        # Prometheus gives notes on a subquery no place but the query's beginning.
-        subquery = isinstance(plan.source, SubqueryRange)
-        _note_non_counters(matrix, env.at(NOWHERE if subquery else plan.source.span))
+        _note_non_counters(matrix, env.at(noted_span(plan)))
     if plan.call.name == "quantile_over_time":
         touched = (windows.highs > windows.lows).any(axis=0)
         note_bad_quantiles(parameters[0][touched], env.at(plan.parameters[0].span))
+
+
+_WARNINGS = (
+    (noted.MIXED_KINDS, "encountered a mix of histograms and floats for metric name {}"),
+    (noted.NOT_COUNTER, "this native histogram metric is not a counter: {}"),
+    (noted.NOT_GAUGE, "this native histogram metric is not a gauge: {}"),
+    (
+        noted.MIXED_SCHEMAS,
+        "vector contains a mix of histograms with exponential and custom buckets schemas "
+        "for metric name {}",
+    ),
+    (noted.CONFLICT_AGG, "conflicting counter resets during histogram aggregation"),
+    (
+        noted.OVERLAP,
+        "sample has start time that overlaps with previous sample timestamp for metric {}",
+    ),
+)
+_RECONCILED = "mismatched custom buckets were reconciled during {}"
+_INFOS = (
+    (
+        noted.IGNORED,
+        "ignored histograms in a range containing both floats and histograms for metric name {}",
+    ),
+    (noted.RECONCILED_SUB, _RECONCILED.format("subtraction")),
+    (noted.RECONCILED_ADD, _RECONCILED.format("addition")),
+    (noted.RECONCILED_AGG, _RECONCILED.format("aggregation")),
+)
+
+
+def note_flags(frame: LabelFrame, flags: NDArray[np.uint16], env: Env) -> None:
+    """What ``flags[S]`` (see ``histogram_note_helpers``) say of the rows of *frame*."""
+    for row in np.flatnonzero(flags).tolist():
+        name = quote(frame.labels(row).metric)
+        for flag, text in _WARNINGS:
+            if flags[row] & flag:
+                env.warn(text.format(name))
+        for flag, text in _INFOS:
+            if flags[row] & flag:
+                env.info(text.format(name))
+
+
+def noted_span(plan: RangeCall) -> Span:
+    """Where notes on the argument point: for a subquery nowhere but the query's beginning."""
+    return NOWHERE if isinstance(plan.source, SubqueryRange) else plan.source.span
 
 
 def _note_non_counters(matrix: Matrix, env: Env) -> None:

@@ -5,12 +5,13 @@ are decoded, so that an aggregation over a selector never holds all its series a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from promql.env import Env, Options, QueryTimes
+from promql.histograms import sample_weights
 from promql.matrix import Matrix, ScalarRow, Value, Values
 from promql.notes import ExecutionError, Notes
 from promql.plan import Plan, Step
@@ -23,6 +24,9 @@ from series.ports import Context, Hints, Selection, Source, TooManySamples
 
 SLAB_SAMPLES = 65_536
 """Samples (or steps) that a slab aims at: 512 KiB of values."""
+
+HISTOGRAM_SLAB_BYTES = 4 << 20
+"""What the histograms of a slab aim at, once the size of a row is known from the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Run:
     query: QueryTimes
     slab_rows: int | None = None
     held: int = 0
+    _whole: set[int] = field(default_factory=set)
+    """The nodes, by identity, that are known not to stream; asking one anew asks all below."""
     _selections: dict[tuple[tuple[Matcher, ...], int, int], Selection] = field(default_factory=dict)
 
     def env(self, plan: Plan) -> Env:
@@ -75,7 +81,7 @@ class Run:
         """The value of *plan* at every instant of its grid."""
         self.context.check()
         if plan.grid.count > self.context.max_samples:
-            raise TooManySamples
+            raise TooManySamples(plan.grid.count, self.context.max_samples)
         before = self.held
         value = self.operators[type(plan)](self, plan)
         self.held = before
@@ -105,12 +111,21 @@ class Run:
         return Rows(rows.frame, map(self._counted, rows.slabs))
 
     def streamed(self, plan: Plan) -> Rows | None:
+        """The rows of *plan* where it can be streamed."""
+        if id(plan) in self._whole:
+            return None
         stream = self.streams.get(type(plan))
-        return stream(self, plan) if stream else None
+        rows = stream(self, plan) if stream else None
+        if rows is None:
+            self._whole.add(id(plan))
+        return rows
 
     def hold(self, matrix: Matrix) -> None:
         """Counts the points of *matrix* against the query's budget."""
         self.held += int(np.count_nonzero(matrix.present))
+        if matrix.histograms is not None and matrix.histogram_ids is not None:
+            extra = sample_weights(matrix.histograms) - 1
+            self.held += int(extra[matrix.histogram_ids[matrix.holds_histograms]].sum())
         self.context.hold(self.held)
 
     def hold_cells(self, cells: int) -> None:
@@ -138,6 +153,7 @@ class Run:
         """What *matchers* select, resolved once in a query."""
         key = matchers, hints.start_ms, hints.end_ms
         if key not in self._selections:
+            hints = replace(hints, check=self.context.check)
             self._selections[key] = self.source.resolve(matchers, hints)
         return self._selections[key]
 
@@ -149,10 +165,17 @@ class Run:
         per_row = max(steps, 1)
         if frame.size > 1:
             per_row = max(per_row, selection.estimated_samples() // frame.size)
-        for rows in self.row_slices(frame.size, per_row):
+        start = 0
+        while start < frame.size:
+            rows = next(self.row_slices(frame.size - start, per_row))
+            rows = slice(start, start + rows.stop)
             batch = selection.read(rows, start_ms, end_ms, self.context)
             self.context.samples_read += batch.sample_count
             yield frame.take(rows), batch
+            if batch.histograms is not None:
+                row_bytes = batch.histograms.size_bytes // max(batch.series_count, 1)
+                per_row = max(per_row, SLAB_SAMPLES * row_bytes // HISTOGRAM_SLAB_BYTES)
+            start = rows.stop
 
     def row_slices(self, size: int, per_row: int) -> Iterator[slice]:
         """Slices of *size* rows that are a slab each, where a row has about *per_row* samples."""

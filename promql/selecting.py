@@ -1,9 +1,11 @@
 """Aggregations that keep some of the rows as they are: topk, bottomk, limitk, limit_ratio."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from promql import aggregate_kernels as kernels
-from promql.aggregate import Grouped
+from promql.aggregate import Grouped, note_ignored
 from promql.ast import Aggregate
 from promql.env import Env
 from promql.go_text import format_g
@@ -31,6 +33,9 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
         return _ratio(matrix, parameter, env)
     if not len(parameter) or parameter.max() < 1:
         return Matrix.empty(matrix.step_count)
+    if node.op != "limitk":
+        note_ignored(node.op, matrix, env.at(node.expr.span))
+        matrix = matrix.floats()
     ks = np.minimum(_counts(parameter), matrix.series_count)
     grouped = Grouped.of(matrix.frame, node)
     chosen = np.zeros(matrix.present.shape, dtype=np.bool_)
@@ -64,7 +69,7 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
 
 
 def _only(matrix: Matrix, chosen: Mask) -> Matrix:
-    return Matrix(matrix.frame, matrix.values, chosen, matrix.drop_name).alive()
+    return replace(matrix, present=chosen, times_ms=None).alive()
 
 
 def _counts(parameter: Values) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

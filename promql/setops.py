@@ -1,5 +1,7 @@
 """``and``, ``or``, ``unless``: the set operators, many-to-many, values and labels untouched."""
 
+from dataclasses import replace
+
 from promql.ast import Matching
 from promql.groups import Groups
 from promql.labelsets import merge_equal_labels
@@ -22,4 +24,4 @@ def set_operation(op: str, left: Matrix, right: Matrix, matching: Matching) -> M
 
 def _with_present(matrix: Matrix, present: Mask) -> Matrix:
     """*matrix* with other points, without the rows that have none left."""
-    return Matrix(matrix.frame, matrix.values, present, matrix.drop_name).alive()
+    return replace(matrix, present=present, times_ms=None).alive()

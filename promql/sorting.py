@@ -17,12 +17,12 @@ _MAX_INT64 = 2**63 - 1
 
 
 def sort(args: list[Value], call: ast.Call, env: Env) -> Value:
-    """``sort(v)``: by rising value, NaN last."""
+    """``sort(v)``: floats by rising value, NaN last."""
     return _by_value(args[0], env.at(call.span), descending=False)
 
 
 def sort_desc(args: list[Value], call: ast.Call, env: Env) -> Value:
-    """``sort_desc(v)``: by falling value, NaN last."""
+    """``sort_desc(v)``: floats by falling value, NaN last."""
     return _by_value(args[0], env.at(call.span), descending=True)
 
 
@@ -46,6 +46,7 @@ def _ineffective(env: Env) -> bool:
 
 def _by_value(vector: Value, env: Env, *, descending: bool) -> Matrix:
     assert isinstance(vector, Matrix)
+    vector = vector.floats()
     if _ineffective(env):
         return vector
     vector = vector.take(np.flatnonzero(vector.present[:, 0]))

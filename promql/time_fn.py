@@ -29,6 +29,18 @@ def timestamp(args: list[Value], call: ast.Call, env: Env) -> Value:
     return mapped(source, times_ms / 1000, env)
 
 
+def start_timestamp(args: list[Value], call: ast.Call, env: Env) -> Value:
+    """``start_timestamp(v)``: since when the samples of a bare selector count, 0 where unknown.
+
+    Nothing for any other vector, and where start times do not count.
+    """
+    (source,) = args
+    assert isinstance(source, Matrix)
+    if source.times_ms is None or not env.options.use_start_timestamps:
+        return Matrix.empty(source.step_count)
+    return mapped(source, source.times_ms / 1000, env)
+
+
 def start(args: list[Value], call: ast.Call, env: Env) -> Value:
     """``start()``: when the query begins, in seconds."""
     return _constant(env.query.start_ms, env)
@@ -68,6 +80,7 @@ def calendar(args: list[Value], call: ast.Call, env: Env) -> Value:
         return vector([ScalarRow(part(go_int64(seconds)).astype(np.float64))], call, env)
     (source,) = args
     assert isinstance(source, Matrix)
+    source = source.floats()
     return mapped(source, part(go_int64(source.values)).astype(np.float64), env)
 
 

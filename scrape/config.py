@@ -20,6 +20,7 @@ from scrape.discovery_config import (
     parse_discoveries,
 )
 from scrape.document import Section, parse_document
+from scrape.histogram_config import ONLY_CLASSIC, HistogramOptions, parse_histograms
 from scrape.http_options import IGNORED as HTTP_IGNORED
 from scrape.http_options import PLAIN, HttpOptions, parse_http_options
 from scrape.otlp_block import parse_otlp
@@ -56,12 +57,7 @@ _IGNORED_TOP = (
     "remote_read",
 )
 _IGNORED_GLOBAL = ("evaluation_interval", "rule_query_offset", "external_labels", "query_log_file")
-_IGNORED_EVERYWHERE = (
-    "scrape_failure_log_file",
-    "scrape_native_histograms",
-    "convert_classic_histograms_to_nhcb",
-    "always_scrape_classic_histograms",
-)
+_IGNORED_EVERYWHERE = ("scrape_failure_log_file",)
 _IGNORED_JOB = (
     "scrape_classic_histograms",
     "native_histogram_bucket_limit",
@@ -91,15 +87,16 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Common:
-    """What ``global`` sets for every job that does not say otherwise."""
+    """What ``global`` sets for every job that does not say otherwise; ``protocols`` may be none."""
 
     interval_ms: int = INTERVAL_MS
     timeout_ms: int = TIMEOUT_MS
     limits: Limits = NO_LIMITS
-    protocols: tuple[str, ...] = DEFAULT_PROTOCOLS
+    protocols: tuple[str, ...] = ()
     legacy_names: bool = False
     escaping: str = ""
     extra_metrics: bool = False
+    histograms: HistogramOptions = ONLY_CLASSIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +122,7 @@ class Job:
     relabel: tuple[Rule, ...] = ()
     metric_relabel: tuple[Rule, ...] = ()
     discoveries: tuple[Discovery, ...] = ()
+    histograms: HistogramOptions = ONLY_CLASSIC
     shown: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """The entry as it stands in the file, without its secrets and what has no effect."""
 
@@ -196,10 +194,11 @@ def _parse_common(section: Section) -> Common:
         interval_ms,
         timeout_ms or min(TIMEOUT_MS, interval_ms),
         _limits(section, NO_LIMITS),
-        _protocols(section, DEFAULT_PROTOCOLS),
+        _protocols(section, ()),
         _legacy_names(section, False),
         _escaping(section, ""),
         section.flag("extra_scrape_metrics"),
+        parse_histograms(section, ONLY_CLASSIC),
     )
 
 
@@ -216,12 +215,16 @@ def _parse_job(section: Section, common: Common, directory: Path) -> Job:
     scheme = section.text("scheme", "http")
     if scheme not in ("http", "https"):
         raise section.error(f'scheme must be http or https, not "{scheme}"', "scheme")
+    histograms = parse_histograms(section, common.histograms)
+    native_first = ("PrometheusProto", *DEFAULT_PROTOCOLS)
     job = Job(
         name,
         interval_ms,
         timeout_ms or min(common.timeout_ms, interval_ms),
         _limits(section, common.limits),
-        _protocols(section, common.protocols),
+        _protocols(
+            section, common.protocols or (native_first if histograms.native else DEFAULT_PROTOCOLS)
+        ),
         _fallback(section),
         _job_escaping(section, common),
         section.text("metrics_path", "/metrics"),
@@ -236,6 +239,7 @@ def _parse_job(section: Section, common: Common, directory: Path) -> Job:
         parse_rules(section, "relabel_configs"),
         parse_rules(section, "metric_relabel_configs"),
         parse_discoveries(section, directory),
+        histograms,
         _shown(section),
     )
     section.finish()

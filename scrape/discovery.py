@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import orjson
-import yaml
 
 from scrape.clock import Clock
 from scrape.counters import Counters
@@ -26,7 +25,7 @@ from scrape.discovery_config import (
     parse_groups,
 )
 from scrape.dns import DnsError, Lookup, Record, lookup
-from scrape.document import ConfigError
+from scrape.document import ConfigError, parse_values
 from scrape.fetch import ScrapeFailed, fetch
 
 log = logging.getLogger("o11y.scrape")
@@ -162,8 +161,8 @@ def _parse(body: bytes, name: str) -> Any:
     try:
         if name.lower().endswith(".json"):
             return orjson.loads(body)
-        return yaml.safe_load(body)
-    except (orjson.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+        return parse_values(body, name)
+    except orjson.JSONDecodeError as error:
         raise ConfigError(f"{name}: {error}") from None
 
 

@@ -16,6 +16,10 @@ from series.durations import parse_duration_ms
 
 T = TypeVar("T")
 
+MAX_DEPTH = 100
+MAX_NODES = 1_000_000
+"""Keys and values of a file, those behind an alias once for each time it is named."""
+
 _NULL, _BOOL, _INT, _MERGE = (
     f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "merge")
 )
@@ -53,15 +57,29 @@ def parse_document(text: str | bytes, file: str) -> Document:
     try:
         loader = _LOADER(text)
         try:
-            return Document(file, loader.get_single_node())
+            root = loader.get_single_node()
         finally:
             loader.dispose()
+        document = Document(file, root)
+        if root is not None:
+            _check_size(document, root)
+        return document
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
         raise ConfigError(f"{file}:{line}: {error.problem or error.context}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{file}:1: {str(error).splitlines()[0]}") from None
+
+
+def parse_values(text: str | bytes, file: str) -> Any:
+    """What *text* says, in Python's types; ConfigError where it is no YAML."""
+    root = parse_document(text, file).root
+    try:
+        return None if root is None else yaml.SafeLoader("").construct_document(root)
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:
+        # PyYAML's last three: scalars that are not what their tag says, as a 13th month.
+        raise ConfigError(f"{file}: {error}") from None
 
 
 class Section:
@@ -218,6 +236,30 @@ def _whole(text: str) -> int:
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII):
         raise ValueError(f'"{text}" is not a whole number from 0 on')
     return int(text)
+
+
+def _check_size(document: Document, root: Node) -> None:
+    """ConfigError where aliases make the file endless or huge, or where it is nested too deeply."""
+    level = [root]
+    count = 1
+    for _ in range(MAX_DEPTH):
+        below: list[Node] = []
+        for node in level:
+            parts = _parts(node)
+            count += len(parts)
+            if count > MAX_NODES:
+                raise document.error(_line(root), f"more than {MAX_NODES} values behind aliases")
+            below += parts
+        if not below:
+            return
+        level = below
+    raise document.error(_line(level[0]), f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _parts(node: Node) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, SequenceNode) else []
 
 
 def _line(node: Node) -> int:

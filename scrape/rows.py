@@ -18,6 +18,7 @@ from series.batch import STALE_NAN, SeriesBatch
 from series.labels import METRIC_NAME, Labels, decode_key
 from series.metadata import Metadata
 from series.relabel import relabel_in_place
+from wire.exposition_page import with_more
 
 EXPORTED = "exported_"
 _EMPTY_MARK = "\ue000"
@@ -127,7 +128,7 @@ class Rows:
 
     def _is_last(self, batch: SeriesBatch, explicit: NDArray[np.bool_]) -> bool:
         """Whether the page has the same rows as the last one."""
-        if self._batch is None or not _same_keys(self._batch, batch):
+        if self._batch is None or not same_keys(self._batch, batch):
             return False
         return self._job.track_timestamps_staleness or np.array_equal(explicit, self._explicit)
 
@@ -224,7 +225,8 @@ class SampleLimit(PageRefused):
         self.added = added
 
 
-def _same_keys(a: SeriesBatch, b: SeriesBatch) -> bool:
+def same_keys(a: SeriesBatch, b: SeriesBatch) -> bool:
+    """Whether both have the same keys in the same places."""
     return (
         np.array_equal(a.keys, b.keys)
         and np.array_equal(a.key_ends, b.key_ends)
@@ -234,11 +236,15 @@ def _same_keys(a: SeriesBatch, b: SeriesBatch) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """N samples, one a series; ``times_ms`` int64[N], or None for all at the scrape's time."""
+    """N samples, one a series; ``times_ms`` int64[N], or None for all at the scrape's time.
+
+    ``more`` is a batch of the same N rows, where they have histograms, starts or exemplars.
+    """
 
     keys: Keys
     values: NDArray[np.float64]
     times_ms: Numbers | None = None
+    more: SeriesBatch | None = None
 
 
 def stale(keys: frozenset[bytes]) -> Stretch:
@@ -248,7 +254,10 @@ def stale(keys: frozenset[bytes]) -> Stretch:
 
 
 def join(stretches: Sequence[Stretch], time_ms: int) -> SeriesBatch:
-    """One batch of all *stretches*; samples without a time of their own share *time_ms*."""
+    """One batch of all *stretches*; samples without a time of their own share *time_ms*.
+
+    At most one of them has ``more``.
+    """
     count = sum(len(stretch.keys) for stretch in stretches)
     starts, ends, own_starts = [], [], []
     times = [np.array([time_ms], dtype=np.int64)]
@@ -263,7 +272,7 @@ def join(stretches: Sequence[Stretch], time_ms: int) -> SeriesBatch:
         own_starts.append(np.arange(len(stretch.keys), dtype=np.int64) + time_count)
         times.append(stretch.times_ms)
         time_count += len(stretch.times_ms)
-    return SeriesBatch(
+    batch = SeriesBatch(
         values=np.concatenate([stretch.values for stretch in stretches]),
         times_ms=np.concatenate(times),
         offsets=np.arange(count + 1, dtype=np.int64),
@@ -272,3 +281,9 @@ def join(stretches: Sequence[Stretch], time_ms: int) -> SeriesBatch:
         key_starts=np.concatenate(starts),
         key_ends=np.concatenate(ends),
     )
+    first = 0
+    for stretch in stretches:
+        if stretch.more is not None:
+            batch = with_more(batch, stretch.more, first)
+        first += len(stretch.keys)
+    return batch

@@ -16,6 +16,7 @@ import numpy as np
 from scrape.clock import Clock
 from scrape.config import PROTOCOLS, Job, accept_header
 from scrape.counters import Counters
+from scrape.derived import Derived
 from scrape.fetch import Page, ScrapeFailed, fetch
 from scrape.rows import (
     Keys,
@@ -61,7 +62,6 @@ class Harvest:
       for samples whose page named theirs.
     - ``metadata``: by metric family name; empty where nothing changed since the last scrape.
     - ``refused``, ``refusals``: samples of the page that cannot be stored.
-    - ``exemplars``: how many were read; they are not kept.
     """
 
     job: str
@@ -69,7 +69,6 @@ class Harvest:
     metadata: Mapping[str, Metadata] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     refusals: Sequence[Refusal] = ()
-    exemplars: int = 0
 
 
 Deliver = Callable[[Harvest], Awaitable[None]]
@@ -107,6 +106,7 @@ class Visitor:
         self.job = job
         self.target = target
         self.rows = Rows(job, target.labels)
+        self._derived = Derived()
         self.forced_error = ""
         """Why the target must not be scraped, where it must not."""
         self.health = "unknown"
@@ -215,10 +215,19 @@ class Visitor:
         )
 
     def _read(self, outcome: _Outcome, body: bytes, content_type: str, time_ms: int) -> Stretch:
-        marked = self.job.honor_labels and format_of(content_type) is not Format.PROTOBUF
-        page = decode(mark_empty_values(body) if marked else body, content_type, time_ms)
+        form = format_of(content_type)
+        marked = self.job.honor_labels and form is not Format.PROTOBUF
+        wanted = self.job.histograms
+        page = decode(
+            mark_empty_values(body) if marked else body,
+            content_type,
+            time_ms,
+            native=wanted.native,
+            always_classic=wanted.always_classic,
+        )
         if marked:
             unmark_metadata(page.metadata)
+        self._derived.apply(page, wanted, openmetrics=form is Format.OPENMETRICS)
         explicit = page.explicit
         if not self.job.honor_timestamps:
             explicit = np.zeros_like(explicit)
@@ -235,9 +244,16 @@ class Visitor:
     def _stretch(self, page: Scraped, mapped: Mapped) -> Stretch:
         batch = page.batch
         values = batch.values[mapped.kept]
-        if not self.job.honor_timestamps or not page.explicit.any():
-            return Stretch(mapped.keys, values)
-        return Stretch(mapped.keys, values, batch.times_ms[batch.time_starts][mapped.kept])
+        times_ms = more = None
+        if self.job.honor_timestamps and page.explicit.any():
+            times_ms = batch.times_ms[batch.time_starts][mapped.kept]
+        if any(
+            part is not None for part in (batch.histogram_ids, batch.starts_ms, batch.exemplars)
+        ):
+            kept = np.zeros(batch.series_count, dtype=np.bool_)
+            kept[mapped.kept] = True
+            more = batch.take(kept)
+        return Stretch(mapped.keys, values, times_ms, more)
 
     def _fail(self, outcome: _Outcome, reason: str, text: str) -> None:
         outcome.error = text
@@ -269,9 +285,7 @@ class Visitor:
         harvest = Harvest(self.job.name, batch)
         if page is not None:
             told = page.metadata if page.metadata != self.metadata else {}
-            harvest = Harvest(
-                self.job.name, batch, told, page.refused, page.refusals, page.exemplars
-            )
+            harvest = Harvest(self.job.name, batch, told, page.refused, page.refusals)
         try:
             await self._deliver(harvest)
         except OSError as error:

@@ -129,6 +129,14 @@ def helper(function: F) -> F:
     return cast(F, numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
 
 
+def callee(function: F) -> F:
+    """A callee that stays a function of its own: for long ones, which compile once for all kernels.
+
+    A call costs some hundred nanoseconds where many arrays are handed over.
+    """
+    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+
+
 def _pointer(typing_context: Any, data: Any) -> Any:
     del typing_context
 

@@ -7,7 +7,7 @@ Prometheus 3. A missing label is the empty string.
 import enum
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,15 +49,21 @@ class Matcher:
             hit = text in literals if literals is not None else _fullmatch(self.value, text)
         return hit is not self.type.negative
 
-    def matches_many(self, texts: Sequence[str]) -> NDArray[np.bool_]:
-        """bool[len(texts)]: ``matches`` of each."""
+    def matches_many(
+        self, texts: Sequence[str], check: Callable[[], None] = lambda: None
+    ) -> NDArray[np.bool_]:
+        """bool[len(texts)]: ``matches`` of each; *check*, called in between, may raise to stop."""
         if self.type in (MatchType.EQUAL, MatchType.NOT_EQUAL):
             hits = [text == self.value for text in texts]
         elif (literals := literal_alternatives(self.value)) is not None:
             hits = [text in literals for text in texts]
         else:
+            hits = []
             fullmatch = compile_regex(self.value).fullmatch
-            hits = [fullmatch(text) is not None for text in texts]
+            for start in range(0, len(texts), _AT_ONCE):
+                check()
+                part = texts[start : start + _AT_ONCE]
+                hits += [fullmatch(text) is not None for text in part]
         found = np.array(hits, dtype=np.bool_)
         return ~found if self.type.negative else found
 
@@ -78,12 +84,22 @@ def _fullmatch(pattern: str, text: str) -> bool:
     return compile_regex(pattern).fullmatch(text) is not None
 
 
-@functools.lru_cache(maxsize=4096)
+_AT_ONCE = 4
+"""Texts matched between two looks at whether to go on; a hard pattern takes milliseconds a text."""
+LONG_PATTERN = 1024
+"""Longer patterns take up to megabytes compiled; only so few of them are kept."""
+_FEW = 16
+
+
 def compile_regex(pattern: str) -> "re2._Regexp[str]":
     """*pattern* compiled by RE2; use ``fullmatch`` for Prometheus' anchoring.
 
     Raises ValueError ``error parsing regexp: …`` for what RE2 does not accept.
     """
+    return _compile_long(pattern) if len(pattern) > LONG_PATTERN else _compile_short(pattern)
+
+
+def _compile(pattern: str) -> "re2._Regexp[str]":
     options = re2.Options()
     options.dot_nl = True
     options.log_errors = False
@@ -94,6 +110,9 @@ def compile_regex(pattern: str) -> "re2._Regexp[str]":
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"error parsing regexp: {_go_words(text, pattern)}") from None
 
+
+_compile_short = functools.lru_cache(maxsize=4096)(_compile)
+_compile_long = functools.lru_cache(maxsize=_FEW)(_compile)
 
 _GO_WORDS = {
     "missing )": "missing closing )",
@@ -111,20 +130,32 @@ _GO_WORDS = {
 }
 
 
+SHOWN = 1000
+"""Characters of a pattern that a complaint repeats."""
+
+
 def _go_words(text: str, pattern: str) -> str:
     """RE2's complaint in the words of Go's regexp/syntax, the offending part in back quotes."""
     reason, _, part = text.partition(": ")
     words = _GO_WORDS.get(reason, reason)
-    return f"{words}: `{part or pattern}`"
+    part = part or pattern
+    return f"{words}: `{part if len(part) <= SHOWN else part[:SHOWN] + '…'}`"
 
 
 _LITERAL = re.compile(r"[^\\.+*?()|\[\]{}^$]*")
 
 
-@functools.lru_cache(maxsize=4096)
 def literal_alternatives(pattern: str) -> frozenset[str] | None:
     """The literals of a pattern like ``a|b|c`` (one literal counts), or None for a real pattern."""
+    return _literals_long(pattern) if len(pattern) > LONG_PATTERN else _literals_short(pattern)
+
+
+def _literals(pattern: str) -> frozenset[str] | None:
     choices = pattern.split("|")
     if all(_LITERAL.fullmatch(choice) for choice in choices):
         return frozenset(choices)
     return None
+
+
+_literals_short = functools.lru_cache(maxsize=4096)(_literals)
+_literals_long = functools.lru_cache(maxsize=_FEW)(_literals)

@@ -6,6 +6,7 @@ The engine reads in two steps. ``Source.resolve`` finds the series and touches n
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,7 +26,15 @@ class QueryTimeout(Exception):
 
 
 class TooManySamples(Exception):
-    """The query would load more samples than its budget allows."""
+    """The query would hold more samples in memory than its budget allows.
+
+    ``needed`` is what the query came to when it was stopped.
+    """
+
+    def __init__(self, needed: int, allowed: int) -> None:
+        super().__init__(f"at least {needed} samples, at most {allowed} are allowed")
+        self.needed = needed
+        self.allowed = allowed
 
 
 class NotInMemory(Exception):
@@ -73,17 +82,22 @@ class Context:
     def hold(self, samples: int) -> None:
         """Raises TooManySamples where *samples* in memory at once exceed the budget."""
         if samples > self.max_samples:
-            raise TooManySamples
+            raise TooManySamples(samples, self.max_samples)
 
     def warn(self, text: str) -> None:
         self.warnings[text] = None
+
+
+def go_on() -> None:
+    """Nothing stops."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
     """What the query wants of a selector: the time range that can matter (both ends included).
 
-    ``values`` is False where only presence is asked for.
+    ``values`` is False where only presence is asked for. ``check`` is called between the parts of
+    a long search and raises where the query must stop.
     """
 
     start_ms: int
@@ -94,6 +108,7 @@ class Hints:
     grouping: tuple[str, ...] = ()
     by: bool = False
     values: bool = True
+    check: Callable[[], None] = field(default=go_on, compare=False)
 
 
 class Selection(Protocol):
@@ -144,6 +159,35 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Exemplar:
+    """An example of what a sample counts, with labels (a trace id, say) of its own."""
+
+    labels: Labels
+    value: float
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesExemplars:
+    """Exemplars of one series, rising in time."""
+
+    labels: Labels
+    exemplars: tuple[Exemplar, ...]
+
+
+class ExemplarSource(Protocol):
+    """What exemplars are asked of."""
+
+    def exemplars(
+        self, matcher_sets: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int
+    ) -> list[SeriesExemplars]:
+        """The exemplars with ``start_ms <= time <= end_ms`` of the series that satisfy all
+        matchers of one of the sets; series that have some, in ascending order of their labels.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """One sample that was not stored, and why.
 
@@ -161,13 +205,16 @@ class Refusal:
 class Appended:
     """What became of an appended batch.
 
-    ``samples`` counts what is now durable, exact duplicates included. ``refused`` counts the rest
-    by reason; ``refusals`` shows the first ten of them.
+    ``samples`` counts what is now durable, exact duplicates included; so many of them are
+    ``histograms``. ``exemplars`` counts those that were taken. ``refused`` counts the rest by
+    reason; ``refusals`` shows the first ten of them.
     """
 
     samples: int
     refused: dict[str, int] = field(default_factory=dict)
     refusals: tuple[Refusal, ...] = ()
+    histograms: int = 0
+    exemplars: int = 0
 
 
 class Sink(Protocol):

@@ -20,6 +20,11 @@ class Call:
     house: House
 
     @property
+    def writes(self) -> Executor:
+        """The threads that decode bodies, as the asker's organization uses them."""
+        return self.house.writes.of(self.principal.tenant)
+
+    @property
     def queries(self) -> Executor:
         """The threads that answer queries, as the asker's organization may use them."""
         return self.house.queries.of(self.principal.tenant)

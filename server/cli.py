@@ -1,4 +1,4 @@
-"""The command line: ``o11y serve``, ``query``, ``keys create``, ``warmup``."""
+"""The command line: ``o11y serve``, ``query``, ``explain``, ``keys``, ``warmup``."""
 
 import os
 import sys
@@ -12,6 +12,7 @@ import typer
 from series.durations import parse_duration_ms
 from server.keys_cli import TENANT_RULE, keys_app
 from server.logs import LogFormat, LogLevel, set_up
+from server.query_cli import explain, query
 from server.settings import VERSION, Settings, is_loopback, parse_features, parse_listen
 
 T = TypeVar("T")
@@ -24,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.command()(query)
+app.command()(explain)
 
 
 def _show_version(wanted: bool) -> None:
@@ -159,34 +162,6 @@ def _with_config(settings: Settings) -> Settings:
     from scrape.config import load_config
 
     return replace(settings, otlp=load_config(settings.config_file).otlp)
-
-
-@app.command()
-def query(
-    expr: Annotated[str, typer.Argument(help="PromQL.")],
-    url: Annotated[str, typer.Option(help="The server.")] = "http://127.0.0.1:9090",
-    at: Annotated[str, typer.Option(help="An instant; now if left out.")] = "",
-    start: Annotated[str, typer.Option(help="Begin of a range query.")] = "",
-    end: Annotated[str, typer.Option(help="Its end.")] = "",
-    step: Annotated[str, typer.Option(help="Its step, like 30s.")] = "",
-    output: Annotated[str, typer.Option("-o", "--output", help="table or json.")] = "table",
-    key: Annotated[str, typer.Option(envvar="O11Y_API_KEY", help="A key, hk-...")] = "",
-    org: Annotated[str, typer.Option(help="The tenant, where the server is open.")] = "",
-) -> None:
-    """Ask a server."""
-    from server.asking import Failed, ask, show
-
-    ranged = bool(start or end or step)
-    if ranged and (at or not (start and end and step)):
-        raise typer.BadParameter("a range query needs --start, --end and --step, and no --at")
-    if output not in ("table", "json"):
-        raise typer.BadParameter("-o takes table or json")
-    values = {"query": expr, "start": start, "end": end, "step": step, "time": at}
-    try:
-        answer = ask(url, values, ranged=ranged, key=key, org=org)
-    except Failed as error:
-        _fail(str(error))
-    show(answer, output)
 
 
 @app.command()

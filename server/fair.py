@@ -1,8 +1,8 @@
 """Fair: the threads that answer queries, shared by organizations in turn.
 
 Each organization has a queue of its own and the queues take turns, so who asks much waits for
-itself. One more thread works only for organizations of which nothing is running: a few slow
-queries of one keep no other waiting.
+itself. One more thread works only for organizations of which nothing is running, and none has
+more than all but one thread: a few slow queries of one keep no other waiting.
 """
 
 import threading
@@ -24,6 +24,7 @@ class FairPool:
         self._running: Counter[str] = Counter()
         self._idle = 0
         self._closing = False
+        self._workers = workers
         self._threads = [
             threading.Thread(target=self._work, args=(at == workers,), name=f"{name}-{at}")
             for at in range(workers + 1)
@@ -84,6 +85,9 @@ class FairPool:
                     del self._running[org]
                     if org in self._queues:
                         self._reserve.notify()
+                if self._idle and self._queues:
+                    self._idle -= 1
+                    self._common.notify()
 
     def _sleep(self, reserve: bool) -> None:
         if reserve:
@@ -95,8 +99,9 @@ class FairPool:
 
     def _next(self, reserve: bool) -> "tuple[str, _Task] | None":
         """The task whose turn it is; its organization goes to the end of the row."""
+        most = 1 if reserve else self._workers
         for org in self._queues:
-            if reserve and self._running[org]:
+            if self._running[org] >= most:
                 continue
             queue = self._queues.pop(org)
             task = queue.popleft()

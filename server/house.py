@@ -6,7 +6,6 @@ has begun to listen.
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -50,15 +49,16 @@ class House:
     elections: Elections = field(default_factory=Elections)
     quick: QuickQueries = field(default_factory=QuickQueries)
     queries: FairPool = field(init=False)
-    writes: ThreadPoolExecutor = field(init=False)
+    writes: FairPool = field(init=False)
     otlp: OtlpTenants = field(init=False)
+    started_seconds: float = field(default_factory=time.time)
     background: Background | None = None
     scraping: Scraping | None = None
     pushes: PushGroups = field(default_factory=PushGroups)
 
     def __post_init__(self) -> None:
         self.queries = FairPool(self.settings.query_workers, "query")
-        self.writes = ThreadPoolExecutor(self.settings.write_workers, "write")
+        self.writes = FairPool(self.settings.write_workers, "write")
         limits = LimitsCollector(self.limits, self.gate, self.elections)
         self.metrics.registry.register(limits)
         self.metrics.observe_storage(self.store.tenants, self._stats)

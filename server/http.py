@@ -4,6 +4,7 @@ Hot routes see nothing but this file; it knows headers, bodies and status codes,
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +83,11 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError:
-        return orjson.dumps(_valid_texts(value))
+        value = _valid_texts(value)
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # the tree or plan of a long expression is deeper than orjson goes
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _valid_texts(value: Any) -> Any:
@@ -93,6 +98,10 @@ def _valid_texts(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_valid_texts(item) for item in value]
     return value
+
+
+def _bad_request(text: str) -> HttpError:
+    return text_error(400, text)
 
 
 @dataclass(slots=True)
@@ -132,14 +141,19 @@ class Request:
         values = self.headers(name)
         return values[0] if values else ""
 
-    async def body(self, max_bytes: int) -> bytes:
-        """The whole body; HttpError 400 beyond *max_bytes*, 408 where it comes too slowly."""
+    async def body(
+        self, max_bytes: int, refusal: Callable[[str], HttpError] = _bad_request
+    ) -> bytes:
+        """The whole body; *refusal* beyond *max_bytes*, HttpError 408 where it comes too slowly."""
         declared = self.header(b"content-length")
         if declared.isdigit() and int(declared) > max_bytes:
-            raise _too_large(max_bytes)
+            raise refusal(_too_large(int(declared), max_bytes))
         message = await self._receive_first()
         if not message.get("more_body"):
-            return _limited(bytes(message.get("body", b"")), max_bytes)
+            body = bytes(message.get("body", b""))
+            if len(body) > max_bytes:
+                raise refusal(_too_large(len(body), max_bytes))
+            return body
         parts = [message.get("body", b"")]
         size = len(parts[0])
         try:
@@ -149,7 +163,7 @@ class Request:
                     parts.append(message.get("body", b""))
                     size += len(parts[-1])
                     if size > max_bytes:
-                        raise _too_large(max_bytes)
+                        raise refusal(_too_large(size, max_bytes))
         except TimeoutError:
             raise text_error(408, "the request body did not arrive in time") from None
         return b"".join(parts)
@@ -177,14 +191,8 @@ class ClientGone(Exception):
     """The asker went away before its request was complete; nobody waits for an answer."""
 
 
-def _too_large(max_bytes: int) -> HttpError:
-    return text_error(400, f"the request body exceeds the {max_bytes} bytes limit")
-
-
-def _limited(body: bytes, max_bytes: int) -> bytes:
-    if len(body) > max_bytes:
-        raise _too_large(max_bytes)
-    return body
+def _too_large(size: int, max_bytes: int) -> str:
+    return f"the request body of {size} bytes exceeds the {max_bytes} bytes limit"
 
 
 async def respond(response: Response, send: Send, *, head: bool = False) -> None:

@@ -97,8 +97,7 @@ class _Tally:
         self.stored += outcome.stored
         self.refused.update(outcome.refused)
         self.refusals += outcome.refusals[: MAX_LINES - len(self.refusals)]
-        if outcome.retry_seconds and not self.stored:
-            self.retry_seconds = outcome.retry_seconds
+        self.retry_seconds = 0.0 if self.stored else max(self.retry_seconds, outcome.retry_seconds)
 
     def outcome(self) -> Outcome:
         """The sum; HttpError 400 where the request was cut short by an error."""
@@ -124,7 +123,7 @@ async def _import(
         async for block in _blocks(call, LineBlocks(encoding, MAX_IMPORT_BYTES), encoding):
             outcome = await receive(call, door, len(block), partial(_decode, feed, block))
             tally.add(outcome)
-            if outcome.retry_seconds:
+            if outcome.ends_request:
                 return tally
         finish()
     except Malformed as error:
@@ -136,8 +135,7 @@ async def _import(
 
 def _decode(feed: Callable[[bytes], Scraped], block: bytes) -> Delivery:
     page = feed(block)
-    skipped = {"exemplars": page.exemplars} if page.exemplars else {}
-    return Delivery(page.batch, page.metadata, page.refused, page.refusals, skipped)
+    return Delivery(page.batch, page.metadata, page.refused, page.refusals)
 
 
 async def _blocks(call: Call, lines: LineBlocks, encoding: str) -> AsyncIterator[bytes]:
@@ -148,7 +146,7 @@ async def _blocks(call: Call, lines: LineBlocks, encoding: str) -> AsyncIterator
         made = lines.feed(chunk)
         while True:
             if compressed:
-                block = await loop.run_in_executor(call.house.writes, next, made, None)
+                block = await loop.run_in_executor(call.writes, next, made, None)
             else:
                 block = next(made, None)
             if block is None:

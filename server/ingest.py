@@ -21,11 +21,20 @@ from server.auth import Principal
 from server.call import Call
 from server.house import House
 from server.http import HttpError, Response, text_error
-from server.limits import Limits
-from server.sifting import Sifted, check_labels, check_metadata, deduplicate, keep_in_scope
+from server.limits import TOO_MANY_REQUESTS, Limits
+from server.settings import KEEPS_STARTS
+from server.sifting import (
+    Sifted,
+    check_labels,
+    check_metadata,
+    deduplicate,
+    drop_starts,
+    keep_in_scope,
+)
 from server.tenants import tenant_db
-from tsdb.admission import SeriesLimit
+from tsdb.admission import MAX_METRIC_SERIES, MAX_SERIES, SeriesLimit
 from tsdb.db import Db
+from tsdb.metric_limit import MetricLimit
 from wire.errors import Malformed
 from wire.write_request import WriteRequest
 
@@ -34,6 +43,8 @@ INLINE_BYTES = 4096
 MAX_LINES = 10
 MAX_LINE_CHARACTERS = 2000
 RETRY_SECONDS = 5
+SERIES_RETRY_SECONDS = 60
+"""When to come again where series are full: they make room when a seal drops those gone silent."""
 CONFLICT = (
     "a value that was acknowledged stays: two senders write the same series, or one sends a time "
     "twice; a pair of Prometheus servers needs replica labels and accept_ha_samples"
@@ -41,6 +52,7 @@ CONFLICT = (
 
 INGESTION_RATE = "tenant-max-ingestion-rate"
 REQUEST_RATE = "tenant-max-request-rate"
+_SERIES_REASONS = {MAX_SERIES, MAX_METRIC_SERIES}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -75,14 +87,22 @@ class Delivery:
 class Outcome:
     """What became of a Delivery.
 
-    ``stored`` samples are durable, ``refused`` counts the others by reason, ``refusals`` shows the
-    first. With ``retry_seconds`` nothing was stored, and the same request may do better then.
+    ``stored`` samples are durable, ``histograms`` of them; ``refused`` counts the others by reason,
+    ``refusals`` shows the first. ``exemplars`` were taken besides. With ``retry_seconds`` nothing
+    was stored, and the same request may do better then.
     """
 
     stored: int
     refused: Mapping[str, int] = field(default_factory=dict)
     refusals: Sequence[Refusal] = ()
     retry_seconds: float = 0.0
+    histograms: int = 0
+    exemplars: int = 0
+
+    @property
+    def ends_request(self) -> bool:
+        """Whether what follows in the same request would be refused as well."""
+        return bool(self.retry_seconds) and not _SERIES_REASONS & self.refused.keys()
 
     def text(self) -> str:
         """What was refused, in at most MAX_LINES lines: the first by name, the counts last."""
@@ -118,7 +138,7 @@ async def receive(
         pending = _decode_and_submit(call, decode)
     else:
         loop = asyncio.get_running_loop()
-        pending = await loop.run_in_executor(call.house.writes, _decode_and_submit, call, decode)
+        pending = await loop.run_in_executor(call.writes, _decode_and_submit, call, decode)
     return await _settle(call.house, call.principal.tenant, door, pending)
 
 
@@ -130,8 +150,9 @@ async def ingest(house: House, principal: Principal, door: str, delivery: Delive
     if delivery.batch.keys.nbytes <= INLINE_BYTES:
         pending = _submit(house, principal, delivery)
     else:
+        writes = house.writes.of(principal.tenant)
         loop = asyncio.get_running_loop()
-        pending = await loop.run_in_executor(house.writes, _submit, house, principal, delivery)
+        pending = await loop.run_in_executor(writes, _submit, house, principal, delivery)
     return await _settle(house, principal.tenant, door, pending)
 
 
@@ -153,6 +174,7 @@ class _Pending:
     """A delivery on its way into the storage."""
 
     sifted: Sifted
+    limits: Limits
     futures: list["Future[Appended]"] = field(default_factory=list)
     retry_seconds: float = 0.0
 
@@ -173,14 +195,16 @@ def _submit(house: House, principal: Principal, delivery: Delivery) -> _Pending:
         list(delivery.refusals),
         Counter(delivery.skipped),
     )
+    if KEEPS_STARTS.isdisjoint(house.settings.features):
+        drop_starts(sifted)
     if principal.matchers:
         keep_in_scope(sifted, principal.matchers)
     if limits.accept_ha_samples:
         deduplicate(sifted, tenant, limits, house.elections)
     check_labels(sifted, limits)
     if retry_seconds := _too_much(house, tenant, limits, sifted):
-        return _Pending(sifted, retry_seconds=retry_seconds)
-    pending = _Pending(sifted)
+        return _Pending(sifted, limits, retry_seconds=retry_seconds)
+    pending = _Pending(sifted, limits)
     if not sifted.batch.series_count and not delivery.metadata:
         return pending
     db = tenant_db(house.store, principal, create=True)
@@ -222,13 +246,22 @@ def _too_much(house: House, tenant: str, limits: Limits, sifted: Sifted) -> floa
 
 
 def _limit_series(db: Db, tenant: str, limits: Limits) -> None:
+    """Tells the storage of the tenant's limits where they have changed."""
     maximum = limits.max_global_series_per_user or SeriesLimit().maximum
-    if db.series_limit.maximum != maximum:
-        detail = (
-            f"err-max-series-per-tenant: tenant {tenant} has {{count}} of {maximum} series; "
-            f"new series are refused, known ones still stored (max_global_series_per_user)"
-        )
-        db.series_limit = SeriesLimit(maximum, detail)
+    most = limits.max_global_series_per_metric
+    known = db.series_limit
+    if (known.maximum, known.of_metric.maximum if known.of_metric else 0) == (maximum, most):
+        return
+    detail = (
+        f"err-{MAX_SERIES}: tenant {tenant} has {{count}} of {maximum} series; "
+        f"new series are refused, known ones still stored (max_global_series_per_user)"
+    )
+    metric_detail = (
+        f"err-{MAX_METRIC_SERIES}: tenant {tenant} has {{count}} of {most} series of the metric "
+        f"{{metric}}; new ones are refused, known ones still stored (max_global_series_per_metric)"
+    )
+    of_metric = MetricLimit(most, metric_detail) if most else None
+    db.series_limit = SeriesLimit(maximum, detail, of_metric)
 
 
 def _check_request_rate(house: House, tenant: str) -> Outcome | None:
@@ -250,12 +283,31 @@ async def _settle(house: House, tenant: str, door: str, pending: _Pending) -> Ou
     done = [await asyncio.wrap_future(one) for one in pending.futures]
     sifted = pending.sifted
     for one in done:
-        sifted.refused.update(one.refused)
-        sifted.refusals += one.refusals
+        for reason, count in one.refused.items():
+            told = _is_told(door, reason)
+            (sifted.refused if told else sifted.skipped)[reason] += count
+        sifted.refusals += [each for each in one.refusals if _is_told(door, each.reason)]
     stored = sum(one.samples for one in done)
-    outcome = Outcome(stored, sifted.refused, sifted.refusals, pending.retry_seconds)
+    retry_seconds = pending.retry_seconds
+    may_retry = pending.limits.series_limit_status == TOO_MANY_REQUESTS
+    if may_retry and not stored and _SERIES_REASONS & sifted.refused.keys():
+        retry_seconds = SERIES_RETRY_SECONDS
+    outcome = Outcome(
+        stored,
+        sifted.refused,
+        sifted.refusals,
+        retry_seconds,
+        sum(one.histograms for one in done),
+        sum(one.exemplars for one in done),
+    )
     _count(house, tenant, door, outcome, sifted.skipped)
     return outcome
+
+
+def _is_told(door: str, reason: str) -> bool:
+    """Whether a sender hears of what was refused for *reason*; of exemplars as in Prometheus."""
+    is_exemplar = reason.startswith("exemplar-")
+    return not is_exemplar or (door, reason) == ("remote_write_2", "exemplar-out-of-order")
 
 
 def _count(

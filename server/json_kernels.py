@@ -137,6 +137,29 @@ def _put_scientific(text: Any, start: Any, mark: Any, end: Any, out: Any, at: An
     return at
 
 
+@helper
+def _put_number(text: Any, start: Any, value: Any, out: Any, at: Any) -> Any:
+    """Writes the number of *value* that stands at *start* of *text*; (behind it, at) afterwards."""
+    position = start
+    mark = np.int64(-1)
+    while text[position] != _COMMA and text[position] != _CLOSE:
+        if text[position] == 0x65:
+            mark = position
+        position += 1
+    if text[start] == 0x6E:  # null
+        at = _put_special(value, out, at)
+    elif mark >= 0:
+        at = _put_scientific(text, start, mark, position, out, at)
+    else:
+        end = position
+        if end - start > 2 and text[end - 1] == _ZERO and text[end - 2] == _DOT:
+            end -= 2
+        for k in range(start, end):
+            out[at] = text[k]
+            at += 1
+    return position + 1, at
+
+
 @kernel(
     "i8(u1[::1], f8[::1], i8[::1], i8[::1], u1[::1], i8[::1], u1[::1], i8[::1], u1[::1], u1[::1])"
 )
@@ -179,24 +202,7 @@ def splice(
             for k in range(prefix_starts[column], prefix_starts[column + 1]):
                 data[at] = times[k]
                 at += 1
-            start = position
-            mark = np.int64(-1)
-            while text[position] != _COMMA and text[position] != _CLOSE:
-                if text[position] == 0x65:
-                    mark = position
-                position += 1
-            if text[start] == 0x6E:  # null
-                at = _put_special(values[point], data, at)
-            elif mark >= 0:
-                at = _put_scientific(text, start, mark, position, data, at)
-            else:
-                end = position
-                if end - start > 2 and text[end - 1] == _ZERO and text[end - 2] == _DOT:
-                    end -= 2
-                for k in range(start, end):
-                    data[at] = text[k]
-                    at += 1
-            position += 1
+            position, at = _put_number(text, position, values[point], data, at)
             data[at] = _QUOTE
             data[at + 1] = _CLOSE
             at += 2
@@ -204,4 +210,109 @@ def splice(
         for k in range(len(tail)):
             data[at] = tail[k]
             at += 1
+    return at  # type: ignore[no-any-return]
+
+
+HISTOGRAM_ROOM = 160
+"""Bytes that one histogram needs at most besides its time and buckets."""
+BUCKET_ROOM = 3 * POINT_ROOM + 8
+"""Bytes that one bucket needs at most."""
+
+
+@helper
+def _put_text(text: Any, start: Any, end: Any, out: Any, at: Any) -> Any:
+    for k in range(start, end):
+        out[at] = text[k]
+        at += 1
+    return at
+
+
+_COUNT = np.frombuffer(bytearray(b'{"count":"'), dtype=np.uint8)
+_SUM = np.frombuffer(bytearray(b'","sum":"'), dtype=np.uint8)
+_BUCKETS = np.frombuffer(bytearray(b'","buckets":['), dtype=np.uint8)
+_BETWEEN = np.frombuffer(bytearray(b'","'), dtype=np.uint8)
+
+
+@kernel(
+    "i8(u1[::1], f8[::1], i8[::1], i8[::1], u1[::1], i8[::1], u1[::1], i8[::1], u1[::1],"
+    " i8[::1], u1[::1], i8[::1], u1[::1])"
+)
+def splice_mixed(
+    numbers: NDArray[np.uint8],
+    values: NDArray[np.float64],
+    columns: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    rules: NDArray[np.uint8],
+    part_ends: NDArray[np.int64],
+    heads: NDArray[np.uint8],
+    head_starts: NDArray[np.int64],
+    tails: NDArray[np.uint8],
+    tail_starts: NDArray[np.int64],
+    prefixes: NDArray[np.uint8],
+    prefix_starts: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> int:
+    """Writes points that are floats or histograms, and returns the bytes written.
+
+    Point p is a float where ``sizes[p]`` is -1, else a histogram with so many buckets. A float is
+    one of the *numbers*, the text that orjson made of *values*; a histogram is its count, its sum
+    and for each bucket the bounds and the count, with the bucket's rule in *rules*. Point p's time
+    is the prefix ``columns[p]``. Part k has the points up to ``part_ends[k]`` behind those of part
+    k - 1, comma-separated, between its head and its tail. *out* has room for all of these.
+    """
+    data, text, times = pointer(out), pointer(numbers), pointer(prefixes)
+    at: Any = np.int64(0)
+    position: Any = np.int64(1)
+    number = np.int64(0)
+    bucket = np.int64(0)
+    point = np.int64(0)
+    for part in range(len(part_ends)):
+        at = _put_text(heads, head_starts[part], head_starts[part + 1], data, at)
+        first = point
+        while point < part_ends[part]:
+            if point > first:
+                data[at] = _COMMA
+                at += 1
+            column = columns[point]
+            at = _put_text(times, prefix_starts[column], prefix_starts[column + 1], data, at)
+            size = sizes[point]
+            if size < 0:
+                position, at = _put_number(text, position, values[number], data, at)
+                number += 1
+                data[at] = _QUOTE
+                data[at + 1] = _CLOSE
+                at += 2
+                point += 1
+                continue
+            at = _put_text(_COUNT, 0, len(_COUNT), data, at - 1)
+            position, at = _put_number(text, position, values[number], data, at)
+            at = _put_text(_SUM, 0, len(_SUM), data, at)
+            position, at = _put_number(text, position, values[number + 1], data, at)
+            number += 2
+            for k in range(size):
+                if k == 0:
+                    at = _put_text(_BUCKETS, 0, len(_BUCKETS), data, at)
+                else:
+                    data[at] = _COMMA
+                    at += 1
+                data[at] = _OPEN
+                data[at + 1] = _ZERO + rules[bucket]
+                data[at + 2] = _COMMA
+                data[at + 3] = _QUOTE
+                at += 4
+                for n in range(3):
+                    if n > 0:
+                        at = _put_text(_BETWEEN, 0, len(_BETWEEN), data, at)
+                    position, at = _put_number(text, position, values[number], data, at)
+                    number += 1
+                data[at] = _QUOTE
+                data[at + 1] = _CLOSE
+                at += 2
+                bucket += 1
+            data[at] = _CLOSE if size > 0 else _QUOTE
+            data[at + 1] = 0x7D
+            data[at + 2] = _CLOSE
+            at += 3
+            point += 1
+        at = _put_text(tails, tail_starts[part], tail_starts[part + 1], data, at)
     return at  # type: ignore[no-any-return]

@@ -27,6 +27,7 @@ from server.keys import is_tenant_id
 log = logging.getLogger("o11y.limits")
 
 RECHECK_SECONDS = 2.0
+_STATUSES = BAD_REQUEST, TOO_MANY_REQUESTS = 400, 429
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,10 @@ class Limits:
     """
 
     max_global_series_per_user: int = 150_000
+    max_global_series_per_metric: int = 0
+    series_limit_status: int = BAD_REQUEST
     max_label_names_per_series: int = 30
+    max_label_names_per_info_series: int = 80
     max_label_name_length: int = 1024
     max_label_value_length: int = 2048
     max_samples_per_request: int = 0
@@ -49,6 +53,7 @@ class Limits:
     max_metadata_length: int = 1024
     max_query_expression_size_bytes: int = 0
     max_total_query_length: int = field(default=0, metadata={"duration": True})
+    max_query_lookback: int = field(default=0, metadata={"duration": True})
     max_fetched_series_per_query: int = 0
     max_samples_per_query: int = 0
     max_outstanding_requests_per_tenant: int = 100
@@ -113,6 +118,8 @@ def _limits(section: Section, base: Limits) -> Limits:
             read[one.name] = section.flag(one.name)
         elif isinstance(default, int):
             read[one.name] = section.count(one.name)
+            if one.name == "series_limit_status" and read[one.name] not in _STATUSES:
+                raise section.error(f"series_limit_status must be one of {_STATUSES}", one.name)
         else:
             read[one.name] = section.text(one.name)
     section.ignore(one.name for one in fields(Limits) if not section.has(one.name))

@@ -17,7 +17,7 @@ from server import tenants
 from server.call import Call
 from server.http import Response, api_error, dumps, success
 from server.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, read_params
-from server.query_limits import check_queue
+from server.query_limits import check_queue, readable
 
 Matchers = tuple[Matcher, ...]
 
@@ -42,11 +42,11 @@ async def series(call: Call) -> Response:
 
     def find() -> Response:
         try:
-            selectors = _selectors(params)
+            chosen = selectors(params)
         except ValueError as error:
             raise invalid("match[]", str(error)) from None
-        source = tenants.view(call.house.store, call.principal)
-        frame = _union(source, selectors, hints)
+        source = readable(call)
+        frame = _union(source, chosen, hints)
         return _limited(frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts(), limit)
 
     return await _in_worker(call, find)
@@ -77,9 +77,9 @@ async def labels(call: Call) -> Response:
     hints = _time_range(params)
 
     def find() -> Response:
-        source = tenants.view(call.house.store, call.principal)
-        selectors = _optional_selectors(params)
-        found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in selectors)
+        source = readable(call)
+        chosen = _optional_selectors(params)
+        found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen)
         return _limited(sorted({name for names in found for name in names}), limit)
 
     return await _in_worker(call, find)
@@ -95,9 +95,9 @@ async def label_values(call: Call) -> Response:
     hints = _time_range(params)
 
     def find() -> Response:
-        source = tenants.view(call.house.store, call.principal)
-        selectors = _optional_selectors(params)
-        found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in selectors)
+        source = readable(call)
+        chosen = _optional_selectors(params)
+        found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen)
         return _limited(sorted({value for values in found for value in values}), limit)
 
     return await _in_worker(call, find)
@@ -174,12 +174,12 @@ def _time_range(params: Params) -> Hints:
 def _optional_selectors(params: Params) -> list[Matchers]:
     """Those of the request, or the one that matches everything; HttpError for what is none."""
     try:
-        return _selectors(params) or [()]
+        return selectors(params) or [()]
     except ValueError as error:
         raise api_error("bad_data", str(error)) from None
 
 
-def _selectors(params: Params) -> list[Matchers]:
+def selectors(params: Params) -> list[Matchers]:
     """ValueError for what is no selector. A long one takes a while, so not on the event loop."""
     return [_selector(text) for text in dict.fromkeys(params.all("match[]"))]
 

@@ -72,6 +72,10 @@ class Params:
         except ValueError as error:
             raise invalid(name, str(error)) from None
 
+    def flag(self, name: str) -> bool:
+        """Whether it is there and not ``0`` or ``false``."""
+        return self.get(name) not in ("", "0", "false")
+
     def limit(self, name: str = "limit") -> int:
         """A count; 0 where it is missing, which means none."""
         text = self.get(name)
@@ -98,10 +102,16 @@ async def read_params(request: Request) -> Params:
     booleans and lists of them.
     """
     url = request.scope["query_string"]
-    body = (await request.body(MAX_FORM_BYTES)).strip() if request.method == "POST" else b""
+    body = b""
+    if request.method == "POST":
+        body = (await request.body(MAX_FORM_BYTES, _bad_data)).strip()
     if len(url) + len(body) <= INLINE_BYTES:
         return _params(url, body)
     return await asyncio.to_thread(_params, url, body)
+
+
+def _bad_data(text: str) -> HttpError:
+    return api_error("bad_data", text)
 
 
 def _params(url: bytes, body: bytes) -> Params:

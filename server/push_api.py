@@ -7,7 +7,9 @@ import asyncio
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from series.batch import STALE_NAN, SeriesBatch
 from series.labels import METRIC_NAME, Labels, quote
@@ -19,7 +21,7 @@ from server.push_groups import GroupKey
 from wire import compression
 from wire.errors import Malformed
 from wire.exposition import decode
-from wire.exposition_page import single_samples
+from wire.exposition_page import single_samples, with_more
 
 MAX_PUSH_BYTES = 32 << 20
 """How large a push may be, compressed or not."""
@@ -37,14 +39,14 @@ async def push(call: Call) -> Response:
     """
     group = call.principal.tenant, _grouping(call.request.captures, call.request.path)
     groups = call.house.pushes
-    replace = call.request.method != "POST"
+    replaces = call.request.method != "POST"
     pushed = _Pushed()
     if call.request.method != "DELETE":
         pushed = await _read(call, dict(group[1]))
     time_ms = groups.next_time_ms(group, call.house.now_ms())
     if pushed.series:
         pushed.add_push_time(group, time_ms)
-    names = None if replace else frozenset(pushed.series.values())
+    names = None if replaces else frozenset(pushed.series.values())
     gone = groups.gone(group, pushed.series, names)
     try:
         outcome = await ingest(call.house, call.principal, "push", pushed.delivery(gone, time_ms))
@@ -56,10 +58,14 @@ async def push(call: Call) -> Response:
 
 @dataclass(slots=True)
 class _Pushed:
-    """A page below its grouping labels: key -> metric name, and the values beside."""
+    """A page below its grouping labels: key -> metric name, and the values beside.
+
+    ``shown`` is the page as it was pushed, whose rows the series begin with.
+    """
 
     series: dict[bytes, str] = field(default_factory=dict)
     values: list[float] = field(default_factory=list)
+    shown: SeriesBatch | None = None
     metadata: dict[str, Metadata] = field(default_factory=dict)
     refused: Delivery = field(default_factory=Delivery)
 
@@ -78,6 +84,8 @@ class _Pushed:
             keys, self.values + [0.0] * len(gone), [None] * len(keys), time_ms
         )
         batch.values[len(self.series) :] = STALE_NAN
+        if self.shown is not None:
+            batch = with_more(batch, _at(self.shown, time_ms), 0)
         told = self.refused
         return Delivery(batch, self.metadata, told.refused, told.refusals, told.skipped)
 
@@ -94,7 +102,7 @@ async def _read(call: Call, grouping: dict[str, str]) -> _Pushed:
         if len(body) <= INLINE_BYTES and encoding in ("", "identity"):
             return _decode(*arguments)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(call.house.writes, _decode, *arguments)
+        return await loop.run_in_executor(call.writes, _decode, *arguments)
     except Malformed as error:
         raise text_error(400, f"text format parsing error in {error}") from None
 
@@ -105,15 +113,23 @@ def _decode(body: bytes, encoding: str, content_type: str, grouping: dict[str, s
     page = decode(body, content_type, 0)
     if page.explicit.any():
         raise Malformed("pushed metrics must not have timestamps")
-    pushed = _Pushed(values=page.batch.values.tolist(), metadata=page.metadata)
-    skipped = {"exemplars": page.exemplars} if page.exemplars else {}
-    pushed.refused = Delivery(refused=page.refused, refusals=page.refusals, skipped=skipped)
+    pushed = _Pushed({}, page.batch.values.tolist(), page.batch, page.metadata)
+    pushed.refused = Delivery(refused=page.refused, refusals=page.refusals)
     for key in _keys(page.batch):
         labels = Labels.of(Labels.from_key(key).as_dict() | grouping)
         if (grouped := labels.key) in pushed.series:
             raise Malformed(f"series {labels} was pushed before with the same name and labels")
         pushed.series[grouped] = labels.metric
     return pushed
+
+
+def _at(shown: SeriesBatch, time_ms: int) -> SeriesBatch:
+    """The page with the time of its push for exemplars that tell none."""
+    exemplars = shown.exemplars
+    if exemplars is None:
+        return shown
+    times_ms = np.where(exemplars.times_ms == 0, time_ms, exemplars.times_ms)
+    return replace(shown, exemplars=replace(exemplars, times_ms=times_ms))
 
 
 def _keys(batch: SeriesBatch) -> list[bytes]:

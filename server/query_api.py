@@ -7,22 +7,23 @@ Prometheus 3.14.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
-import numpy as np
-
-from promql.answer import Answer, Raw
+from promql.answer import Answer
+from promql.ast import Node, ValueType
 from promql.engine import Engine
 from promql.env import QueryTimes
 from promql.errors import ParseError
-from promql.matrix import Matrix, ScalarRow, Text
+from promql.matrix import Matrix
 from promql.notes import ExecutionError
 from promql.parser import parse
-from promql.printer import to_text
+from promql.pretty import pretty
+from promql.tree import tree
 from series.ports import (
     Context,
     NotInMemory,
@@ -31,13 +32,22 @@ from series.ports import (
     StorageError,
     TooManySamples,
 )
-from server import result_json
+from server import answer_json
+from server.answer_arrow import arrow_slices
+from server.asking import ARROW_STREAM
 from server.call import Call
-from server.http import Response, api_error, dumps, success
+from server.http import JSON, Response, api_error, dumps, success
 from server.params import Params, invalid, parse_seconds, read_params
-from server.query_limits import FewSeries, check_query, check_queue
+from server.query_limits import (
+    check_query,
+    check_queue,
+    clamp_steps,
+    few_series,
+    readable,
+    timed_out,
+    too_many_samples,
+)
 from server.quick import QUICK_SAMPLES, Kind
-from server.tenants import view
 
 log = logging.getLogger("o11y.query")
 
@@ -51,7 +61,6 @@ _TOO_MANY_POINTS = (
     "exceeded maximum resolution of 11,000 points per timeseries. "
     "Try decreasing the query resolution (?step=XX)"
 )
-_TOO_MANY_SAMPLES = "query processing would load too many samples into memory in query execution"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,13 @@ class Asked:
     lookback_ms: int | None
     stats: bool
     warnings: tuple[str, ...] = ()
+    explain: bool = False
+    analyze: bool = False
+    arrow: bool = False
+
+    @property
+    def content_type(self) -> str:
+        return ARROW_STREAM if self.arrow else JSON
 
 
 async def query(call: Call) -> Response:
@@ -91,19 +107,31 @@ async def query_range(call: Call) -> Response:
             "zero or negative query resolution step widths are not accepted. "
             "Try a positive integer",
         )
-    if int((end_ms - start_ms) // step_ms) > MAX_POINTS:
-        raise api_error("bad_data", _TOO_MANY_POINTS)
+    if (points := int((end_ms - start_ms) // step_ms)) > MAX_POINTS:
+        raise api_error("bad_data", f"{_TOO_MANY_POINTS} ({points} points asked for)")
     times = QueryTimes(start_ms, end_ms, int(step_ms))
     return await _run(call, _asked(call, params, start_ms, times, limit), "range")
 
 
 async def format_query(call: Call) -> Response:
     """``/api/v1/format_query``: the expression, printed anew."""
+    return await _parsed(call, pretty)
+
+
+async def parse_query(call: Call) -> Response:
+    """``/api/v1/parse_query``: the expression as a tree of objects."""
+    return await _parsed(call, tree)
+
+
+async def _parsed(call: Call, printed: Callable[[Node], Any]) -> Response:
+    """What *printed* makes of the query, which is checked and not evaluated."""
+    check_queue(call)
     text = (await read_params(call.request)).get("query")
+    check_query(call, text, 0)
 
     def formatted() -> Response:
         try:
-            return success(to_text(parse(text)))
+            return success(printed(parse(text)))
         except ParseError as error:
             raise invalid("query", str(error)) from None
 
@@ -124,7 +152,19 @@ def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, lim
     stats = params.get("stats")
     warnings = () if stats in ("", "true", "all") else (_deprecated_stats(stats),)
     text = params.get("query")
-    return Asked(text, at_ms, times, timeout_ms, limit, lookback_ms, stats != "", warnings)
+    return Asked(
+        text,
+        at_ms,
+        times,
+        timeout_ms,
+        limit,
+        lookback_ms,
+        stats != "",
+        warnings,
+        explain=params.flag("explain"),
+        analyze=params.flag("analyze"),
+        arrow=ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain"),
+    )
 
 
 def _deprecated_stats(value: str) -> str:
@@ -149,9 +189,9 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     def org() -> str:
         return tenant if tenant in call.house.store.opened() else ""
 
-    with call.house.metrics.queries.asked(kind, org, context) as asking, _refusals():
+    with call.house.metrics.queries.asked(kind, org, context) as asking, _refusals(call, asked):
         if (whole := _quickly(call, asked, context)) is not None:
-            return Response(whole)
+            return Response(whole, content_type=asked.content_type)
         watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
 
         def work() -> tuple[bytes, Iterator[bytes] | None]:
@@ -166,8 +206,9 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
             raise
     if rest is None:
         watch.cancel()
-        return Response(first)
-    return Response(_stream(first, rest, call.queries, context))
+        return Response(first, content_type=asked.content_type)
+    stream = _stream(first, rest, call.queries, context)
+    return Response(stream, content_type=asked.content_type)
 
 
 def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
@@ -190,8 +231,8 @@ def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
 
 
 def _kind(call: Call, asked: Asked) -> Kind:
-    times = asked.times
-    return call.principal.tenant, asked.query, times.grid.count if times is not None else 0
+    steps = asked.times.grid.count if asked.times is not None else 0
+    return call.principal.tenant, asked.query, steps, asked.content_type
 
 
 def _watch(call: Call, context: Context, loop: asyncio.AbstractEventLoop) -> None:
@@ -222,6 +263,10 @@ def _answer_slices(
     call: Call, asked: Asked, context: Context
 ) -> tuple[bytes, Iterator[bytes] | None]:
     """The first slices of the answer's body, and the others where there are more."""
+    if asked.explain:
+        return dumps(
+            {"status": "success", "data": {"plan": _explained(call, asked, context)}}
+        ), None
     began = time.thread_time()
     answer = _evaluate(call, asked, context)
     slices = _body(answer, asked, context)
@@ -234,24 +279,36 @@ def _answer_slices(
     return first, None
 
 
-def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
+def _engine(call: Call, asked: Asked) -> Engine:
     options = call.house.options
     if asked.lookback_ms is not None and asked.lookback_ms > 0:
         options = replace(options, lookback_ms=asked.lookback_ms)
-    engine = Engine(options)
+    return Engine(options)
+
+
+def _explained(call: Call, asked: Asked, context: Context) -> dict[str, Any]:
+    """The plan and what it would read; nothing is read."""
+    source = few_series(call, readable(call, context))
+    times = asked.times or QueryTimes.instant(asked.at_ms)
+    return _engine(call, asked).explain(source, asked.query, times, context)
+
+
+def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
+    engine, analyze = _engine(call, asked), asked.analyze
     context.check()
-    source = view(call.house.store, call.principal)
-    most_series = call.house.limits.of(call.principal.tenant).max_fetched_series_per_query
-    if most_series:
-        exceeded = call.house.metrics.limited.labels("max-fetched-series-per-query").inc
-        source = FewSeries(source, most_series, exceeded)
+    source = few_series(call, readable(call, context))
     if asked.times is None:
-        return engine.instant(source, asked.query, asked.at_ms, context)
-    return engine.range(source, asked.query, asked.times, context)
+        return engine.instant(source, asked.query, asked.at_ms, context, analyze=analyze)
+    times = clamp_steps(call, asked.times, context)
+    if times is None:
+        parse(asked.query)
+        nothing = Matrix.empty(asked.times.grid.count)
+        return Answer(ValueType.MATRIX, nothing, asked.times.grid, [*context.warnings], [])
+    return engine.range(source, asked.query, times, context, analyze=analyze)
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def _refusals(call: Call, asked: Asked) -> Iterator[None]:
     """Turns what the engine and the storage raise into what the asker hears."""
     try:
         yield
@@ -259,10 +316,10 @@ def _refusals() -> Iterator[None]:
         raise invalid("query", str(error)) from None
     except ExecutionError as error:
         raise api_error("execution", str(error)) from None
-    except TooManySamples:
-        raise api_error("execution", _TOO_MANY_SAMPLES) from None
+    except TooManySamples as error:
+        raise too_many_samples(call, error) from None
     except QueryTimeout:
-        raise api_error("timeout", "query timed out in expression evaluation") from None
+        raise timed_out(call, asked.timeout_ms) from None
     except QueryCanceled:
         raise api_error("canceled", "query was canceled in expression evaluation") from None
     except (StorageError, OSError) as error:
@@ -271,53 +328,17 @@ def _refusals() -> Iterator[None]:
 
 
 def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
-    """The whole JSON answer in slices."""
-    warnings = [*asked.warnings, *answer.warnings]
-    value = answer.value
-    if asked.limit and isinstance(value, Matrix | Raw) and value.frame.size > asked.limit:
-        warnings.append("results truncated due to limit")
-        value = _first_series(value, asked.limit)
-    yield b'{"status":"success","data":{"resultType":"%b","result":' % _type_name(answer)
-    yield from _result(answer, value)
+    """The whole answer in slices, in the form that was asked for."""
+    answer = answer_json.limited(answer, asked.limit)
+    answer = replace(answer, warnings=[*asked.warnings, *answer.warnings])
+    if asked.arrow:
+        return arrow_slices(answer)
+    extra: dict[str, Any] = {}
     if asked.stats:
-        yield b',"stats":' + dumps(_stats(context))
-    yield b"}"
-    if warnings:
-        yield b',"warnings":' + dumps(warnings)
-    if answer.infos:
-        yield b',"infos":' + dumps(answer.infos)
-    yield b"}"
-
-
-def _type_name(answer: Answer) -> bytes:
-    return answer.type.value.removeprefix("instant ").replace("range vector", "matrix").encode()
-
-
-def _first_series(value: Matrix | Raw, limit: int) -> Matrix | Raw:
-    rows = np.arange(limit, dtype=np.int64)
-    if isinstance(value, Matrix):
-        return value.take(rows)
-    offsets = value.batch.offsets[: limit + 1]
-    batch = replace(value.batch, offsets=offsets, values=value.batch.values[: offsets[-1]])
-    return Raw(value.frame.take(rows), batch)
-
-
-def _result(answer: Answer, value: Matrix | ScalarRow | Text | Raw) -> Iterator[bytes]:
-    start_ms = answer.grid.start_ms
-    match value:
-        case Raw(frame, batch):
-            return result_json.samples(frame, batch)
-        case Text(text):
-            return iter((result_json.point(start_ms, text),))
-        case ScalarRow(values):
-            return iter((result_json.point(start_ms, result_json.format_scalar(values[0])),))
-        case Matrix() if answer.type.value == "instant vector":
-            times_ms = np.full(value.series_count, start_ms, dtype=np.int64)
-            return result_json.vector(value.frame, times_ms, value.values[:, 0].copy())
-        case Matrix():
-            return result_json.matrix(
-                value.frame, answer.grid.times_ms(), value.values, value.present
-            )
+        extra["stats"] = _stats(context)
+    if answer.plan is not None:
+        extra["plan"] = answer.plan
+    return answer_json.slices(answer, extra)
 
 
 def _stats(context: Context) -> dict[str, object]:

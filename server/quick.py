@@ -14,8 +14,8 @@ QUICK_SAMPLES = 2000
 MAX_CHARACTERS = 1000
 MAX_KNOWN = 4096
 
-Kind = tuple[str, str, int]
-"""(tenant, query, steps): asked again with other times it costs about the same."""
+Kind = tuple[str, str, int, str]
+"""(tenant, query, steps, form of the answer): with other times it costs about the same."""
 
 
 class QuickQueries:

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
+from series.histogram import Histograms
 from server import json_kernels as kernels
 from server.http import dumps
+from server.mixed_json import Points, mixed_slices
 
 SLICE_POINTS = 50_000
 """Points a slice; one call into the JSON writer holds the interpreter about 2 ms."""
@@ -46,14 +48,26 @@ def point(time_ms: int, value: str) -> bytes:
     return b"[%b,%b]" % (format_time(time_ms).encode(), dumps(value))
 
 
-def vector(frame: LabelFrame, times_ms: Numbers, values: Values) -> Iterator[bytes]:
+def vector(
+    frame: LabelFrame,
+    times_ms: Numbers,
+    values: Values,
+    ids: Numbers | None = None,
+    histograms: Histograms | None = None,
+) -> Iterator[bytes]:
     """Slices of the JSON array of an instant vector.
 
-    *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*.
+    *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*, *ids*
+    int64[S] says which of *histograms* a value is (-1: a float).
     """
     rows = np.arange(len(values), dtype=np.int64)
     prefixes = _prefixes(times_ms)
     yield b"["
+    if ids is not None and histograms is not None and len(rows):
+        points = Points(rows, rows, values, ids, histograms)
+        yield from mixed_slices(frame, points, prefixes, single=True)
+        yield b"]"
+        return
     for start in range(0, len(values), SLICE_POINTS):
         part = rows[start : start + SLICE_POINTS]
         heads = _heads(frame if len(part) == frame.size else frame.take(part), b'"value":')
@@ -65,12 +79,17 @@ def vector(frame: LabelFrame, times_ms: Numbers, values: Values) -> Iterator[byt
 
 
 def matrix(
-    frame: LabelFrame, times_ms: Numbers, values: Values, present: NDArray[np.bool_]
+    frame: LabelFrame,
+    times_ms: Numbers,
+    values: Values,
+    present: NDArray[np.bool_],
+    ids: Numbers | None = None,
+    histograms: Histograms | None = None,
 ) -> Iterator[bytes]:
     """Slices of the JSON array of a range query's answer.
 
-    *times_ms* int64[T] are the steps, *values* and *present* are [S, T]; series without any
-    present point are left out.
+    *times_ms* int64[T] are the steps, *values* and *present* are [S, T], and *ids* [S, T] says
+    which of *histograms* a value is (-1: a float); series without any present point are left out.
     """
     prefixes = _prefixes(times_ms)
     counts = present.sum(axis=1, dtype=np.int64)
@@ -80,6 +99,12 @@ def matrix(
     for start in range(0, len(filled), rows_per_slice):
         rows = filled[start : start + rows_per_slice]
         mask = present[rows]
+        comma = b"," if start else b""
+        if ids is not None and histograms is not None:
+            of, steps = np.nonzero(mask)
+            points = Points(of, steps, values[rows][mask], ids[rows][mask], histograms)
+            yield from mixed_slices(frame.take(rows), points, prefixes, single=False, after=comma)
+            continue
         heads = _heads(frame.take(rows), b'"values":[')
         body = _spliced(
             values[rows][mask],
@@ -89,7 +114,7 @@ def matrix(
             prefixes,
             b"]}",
         )
-        yield (b"," if start else b"") + body
+        yield comma + body
     yield b"]"
 
 
@@ -102,6 +127,14 @@ def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
     comma = b""
     for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
         times_ms, values = batch.row_times_ms(row), batch.row_values(row)
+        if batch.histogram_ids is not None and batch.histograms is not None:
+            ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]]
+            at = np.arange(len(values))
+            points = Points(np.full(len(values), row), at, values, ids, batch.histograms)
+            prefixes = _prefixes(times_ms)
+            yield from mixed_slices(frame, points, prefixes, single=False, after=comma)
+            comma = b","
+            continue
         heads, starts = _heads(frame.take(np.array([row])), b'"values":[')
         for start in range(0, len(values), SLICE_POINTS):
             part = values[start : start + SLICE_POINTS]

@@ -9,12 +9,17 @@ from dataclasses import dataclass
 
 from server import (
     admin_api,
+    exemplars_api,
+    federate_api,
     import_api,
     metadata_api,
     otlp_api,
     push_api,
     query_api,
+    read_api,
+    rules_api,
     status_api,
+    status_reports,
     targets_api,
     write_api,
 )
@@ -45,8 +50,9 @@ class Route:
     hot: bool = False
 
 
-_INSTANT = ("query*", "time", "timeout", "limit", "lookback_delta", "stats")
-_RANGE = ("query*", "start*", "end*", "step*", "timeout", "limit", "lookback_delta", "stats")
+_HOW = ("timeout", "limit", "lookback_delta", "stats", "explain", "analyze")
+_INSTANT = ("query*", "time", *_HOW)
+_RANGE = ("query*", "start*", "end*", "step*", *_HOW)
 _SERIES = ("start", "end", "limit")
 _INFLUX = ("db", "bucket", "precision")
 
@@ -101,6 +107,14 @@ ROUTES = (
         "/api/v1/format_query", GET_POST, Need.READ, query_api.format_query, "Format", ("query*",)
     ),
     Route(
+        "/api/v1/parse_query",
+        GET_POST,
+        Need.READ,
+        query_api.parse_query,
+        "The tree of an expression",
+        ("query*",),
+    ),
+    Route(
         "/api/v1/series", GET_POST, Need.READ, metadata_api.series, "Series", ("match[]*", *_SERIES)
     ),
     Route(
@@ -118,6 +132,24 @@ ROUTES = (
         metadata_api.label_values,
         "Values of a label",
         ("match[]", *_SERIES),
+    ),
+    Route(
+        "/api/v1/query_exemplars",
+        GET_POST,
+        Need.READ,
+        exemplars_api.query_exemplars,
+        "Exemplars of a query's series",
+        ("query*", "start", "end"),
+    ),
+    Route("/api/v1/read", POST, Need.READ, read_api.read, "Remote read", hot=True),
+    Route(
+        "/federate",
+        GET,
+        Need.READ,
+        federate_api.federate,
+        "Newest samples as a page",
+        ("match[]*",),
+        hot=True,
     ),
     Route(
         "/api/v1/metadata",
@@ -160,9 +192,23 @@ ROUTES = (
         "One job's configuration",
         ("scrapePool*",),
     ),
+    Route(
+        "/api/v1/rules",
+        GET,
+        Need.READ,
+        rules_api.rules,
+        "Rules",
+        ("type", "match[]", "exclude_alerts", "group_limit", "group_next_token"),
+    ),
+    Route("/api/v1/alerts", GET, Need.READ, rules_api.alerts, "Alerts"),
+    Route("/api/v1/alertmanagers", GET, Need.READ, rules_api.alertmanagers, "Who hears of alerts"),
     Route("/api/v1/status/config", GET, Need.READ, targets_api.config, "The configuration"),
     Route("/-/reload", POST, Need.ADMIN, targets_api.reload, "Load the configuration again"),
     Route("/api/v1/status/buildinfo", GET, Need.READ, status_api.buildinfo, "Versions"),
+    Route("/api/v1/status/runtimeinfo", GET, Need.READ, status_reports.runtimeinfo, "The process"),
+    Route("/api/v1/status/flags", GET, Need.READ, status_reports.flags, "Settings"),
+    Route("/api/v1/status/tsdb", GET, Need.READ, status_reports.tsdb, "Cardinality", ("limit",)),
+    Route("/api/v1/features", GET, Need.READ, status_reports.features, "What this server can do"),
     Route("/v1/admin/orgs", GET, Need.ADMIN, admin_api.orgs, "Organizations"),
     Route("/v1/admin/keys", ("GET", "POST"), Need.ADMIN, admin_api.keys, "Keys"),
     Route("/v1/admin/keys/{id}", ("DELETE",), Need.ADMIN, admin_api.revoke, "Revoke a key"),

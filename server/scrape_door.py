@@ -27,13 +27,7 @@ def start_scraping(house: House) -> None:
         return house.limits.config.scrape_tenants.get(job, common)
 
     async def deliver(harvest: Harvest) -> None:
-        delivery = Delivery(
-            harvest.batch,
-            harvest.metadata,
-            harvest.refused,
-            harvest.refusals,
-            {"exemplars": harvest.exemplars} if harvest.exemplars else {},
-        )
+        delivery = Delivery(harvest.batch, harvest.metadata, harvest.refused, harvest.refusals)
         outcome = await ingest(house, Principal(tenant_of(harvest.job)), DOOR, delivery)
         if outcome.refused:
             log.debug("job %s: %s", harvest.job, outcome.text())

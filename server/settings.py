@@ -31,11 +31,14 @@ FEATURES = frozenset(
         "promql-duration-expr",
         "promql-extended-range-selectors",
         "promql-binop-fill-modifiers",
+        "st-storage",
         "use-start-timestamps",
         "type-and-unit-labels",
     }
 )
 """Feature flags of Prometheus that ``--enable-feature`` turns on here."""
+KEEPS_STARTS = frozenset({"st-storage", "use-start-timestamps"})
+"""With any of these the start timestamps of samples are stored."""
 
 
 @dataclass(frozen=True, slots=True)

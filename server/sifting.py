@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.labels import Labels
+from series.labels import METRIC_NAME, Labels
 from series.matcher import Matcher
 from series.metadata import Metadata
 from series.ports import Refusal
@@ -25,10 +25,14 @@ MAX_SHOWN_NAME = 200
 
 KEY_SCOPE = "key-scope"
 MAX_LABEL_NAMES = "max-label-names-per-series"
+MAX_INFO_LABEL_NAMES = "max-label-names-per-info-series"
 NAME_TOO_LONG = "label-name-too-long"
 VALUE_TOO_LONG = "label-value-too-long"
 TOO_MANY_CLUSTERS = "tenant-too-many-ha-clusters"
 HA_DUPLICATE = "ha-deduplicated"
+START_TIMESTAMPS = "start-timestamps"
+
+_TOO_MANY_INFO_NAMES = kernels.VALUE_TOO_LONG + 1
 
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.int64]
@@ -65,6 +69,14 @@ def shown_labels(key: bytes) -> Labels:
     """The labels of *key* for a message, long texts cut."""
     cut = {_cut(name): _cut(value) for name, value in Labels.from_key(key)}
     return Labels.of(dict(list(cut.items())[:64]))
+
+
+def drop_starts(sifted: Sifted) -> None:
+    """Takes the start timestamps off, which are then counted as skipped."""
+    starts_ms = sifted.batch.starts_ms
+    if starts_ms is not None:
+        sifted.skipped[START_TIMESTAMPS] += int(np.count_nonzero(starts_ms))
+        sifted.batch = replace(sifted.batch, starts_ms=None)
 
 
 def keep_in_scope(sifted: Sifted, matchers: tuple[Matcher, ...]) -> None:
@@ -122,16 +134,14 @@ def deduplicate(sifted: Sifted, tenant: str, limits: Limits, elections: Election
 
 def check_labels(sifted: Sifted, limits: Limits) -> None:
     """Refuses series with too many labels, or too long ones."""
-    batch = sifted.batch
-    verdicts = np.empty(batch.series_count, dtype=np.uint8)
-    if not kernels.judge(
-        batch.keys, batch.key_starts, batch.key_ends,
-        limits.max_label_names_per_series or 2**62, limits.max_label_name_length or 2**62,
-        limits.max_label_value_length or 2**62, verdicts,
-    ):  # fmt: skip
+    verdicts = _judged(sifted.batch, limits, limits.max_label_names_per_series)
+    if not verdicts.any():
         return
+    if limits.max_label_names_per_info_series > limits.max_label_names_per_series:
+        _judge_infos(sifted.batch, limits, verdicts)
     for verdict, reason, detail in (
         (kernels.TOO_MANY_NAMES, MAX_LABEL_NAMES, _too_many_names),
+        (_TOO_MANY_INFO_NAMES, MAX_INFO_LABEL_NAMES, _too_many_info_names),
         (kernels.NAME_TOO_LONG, NAME_TOO_LONG, _name_too_long),
         (kernels.VALUE_TOO_LONG, VALUE_TOO_LONG, _value_too_long),
     ):
@@ -140,6 +150,33 @@ def check_labels(sifted: Sifted, limits: Limits) -> None:
             before = sifted.batch
             sifted.refuse(rows, reason, lambda row: detail(before.key(row), limits))  # noqa: B023
             verdicts = verdicts[~rows]
+
+
+def _judged(batch: SeriesBatch, limits: Limits, most_names: int) -> NDArray[np.uint8]:
+    """uint8[S]: the verdict of ``kernels.judge`` on each series, of up to *most_names* labels."""
+    verdicts = np.empty(batch.series_count, dtype=np.uint8)
+    kernels.judge(
+        batch.keys, batch.key_starts, batch.key_ends,
+        most_names or 2**62, limits.max_label_name_length or 2**62,
+        limits.max_label_value_length or 2**62, verdicts,
+    )  # fmt: skip
+    return verdicts
+
+
+def _judge_infos(batch: SeriesBatch, limits: Limits, verdicts: NDArray[np.uint8]) -> None:
+    """Judges series of info metrics with too many labels by the limit of their own."""
+    many = np.flatnonzero(verdicts == kernels.TOO_MANY_NAMES)
+    chosen = np.zeros(batch.series_count, dtype=np.bool_)
+    chosen[many] = True
+    found, names = _label(batch.take(chosen), METRIC_NAME)
+    is_info = np.array([name.endswith("_info") for name in names], dtype=np.bool_)
+    infos = many[is_info[found[:, 3]]]
+    if len(infos):
+        chosen[:] = False
+        chosen[infos] = True
+        again = _judged(batch.take(chosen), limits, limits.max_label_names_per_info_series)
+        again[again == kernels.TOO_MANY_NAMES] = _TOO_MANY_INFO_NAMES
+        verdicts[infos] = again
 
 
 def check_metadata(
@@ -164,6 +201,14 @@ def _too_many_names(key: bytes, limits: Limits) -> str:
     return (
         f"err-{MAX_LABEL_NAMES}: received a series whose number of labels exceeds the limit "
         f"(actual: {len(Labels.from_key(key))}, limit: {limits.max_label_names_per_series})"
+    )
+
+
+def _too_many_info_names(key: bytes, limits: Limits) -> str:
+    return (
+        f"err-{MAX_INFO_LABEL_NAMES}: received an info series whose number of labels exceeds the "
+        f"limit (actual: {len(Labels.from_key(key))}, "
+        f"limit: {limits.max_label_names_per_info_series})"
     )
 
 

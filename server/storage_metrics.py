@@ -46,6 +46,12 @@ _TABLE = (
         "Samples in memory, with sealed ones that share a page with others.",
     ),
     _Plain("head_late_samples", "o11y_head_late_samples", "Late samples that wait for a seal."),
+    _Plain(
+        "head_pool_bytes",
+        "o11y_head_pool_bytes",
+        "Memory of histograms and of samples with start times that wait for a seal.",
+    ),
+    _Plain("exemplars", "o11y_exemplars", "Exemplars kept."),
     _Plain("blocks", "o11y_blocks", "Blocks on disk."),
     _Plain("block_bytes", "o11y_block_bytes", "Size of the blocks."),
     _Plain("block_samples", "o11y_block_samples", "Samples in the blocks."),
@@ -78,6 +84,13 @@ _TABLE = (
     ),
     _Plain(
         "appended_samples", "o11y_storage_samples_total", "Samples the storage has taken.", True
+    ),
+    _Plain("appended_histograms", "o11y_storage_histograms_total", "Histograms among these.", True),
+    _Plain(
+        "appended_exemplars",
+        "o11y_storage_exemplars_total",
+        "Exemplars the storage has taken.",
+        True,
     ),
     _Duration("seals", "seal_seconds", "o11y_seal_duration_seconds", "Time of a seal."),
     _Plain("seal_failures", "o11y_seal_failures_total", "Seals that the disk refused.", True),

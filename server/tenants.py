@@ -1,5 +1,7 @@
 """The way from a request to a tenant's store: one function, and what it gives for nobody."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from series.batch import SeriesBatch
@@ -7,7 +9,7 @@ from series.frame import LabelFrame
 from series.labels import METRIC_NAME
 from series.matcher import Matcher
 from series.metadata import Metadata
-from series.ports import Context, Hints, Selection, Source
+from series.ports import Context, Hints, Selection, SeriesExemplars, Source
 from server.auth import Principal
 from tsdb.db import Db
 from tsdb.store import Store
@@ -33,6 +35,21 @@ def view(store: Store, principal: Principal) -> Source:
     if db is None:
         return NOBODY
     return _Scoped(db.view(), principal.matchers) if principal.matchers else db.view()
+
+
+def exemplars(
+    store: Store,
+    principal: Principal,
+    selectors: Sequence[tuple[Matcher, ...]],
+    start_ms: int,
+    end_ms: int,
+) -> list[SeriesExemplars]:
+    """The exemplars of the series that *principal* may read and any of *selectors* matches."""
+    db = tenant_db(store, principal, create=False)
+    if db is None:
+        return []
+    scoped = [(*matchers, *principal.matchers) for matchers in selectors]
+    return db.view().exemplars(scoped, start_ms, end_ms)
 
 
 def metadata(store: Store, principal: Principal) -> dict[str, Metadata]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from server.call import Call
 from server.http import HttpError, Response, text_error
-from server.ingest import Delivery, Headers, Outcome, http_error, receive
+from server.ingest import INLINE_BYTES, Delivery, Headers, Outcome, http_error, receive
 from wire import remote_write, remote_write_v2
 from wire.errors import Malformed
 from wire.write_request import MAX_DECODED_BYTES, WriteRequest
@@ -40,10 +40,13 @@ async def write(call: Call) -> Response:
     try:
         body = await call.request.body(MAX_BODY_BYTES)
 
+        # Never on the event loop where a small body may be a large one: a few bytes of zstd.
+        size_bytes = len(body) if encoding == "snappy" else max(len(body), INLINE_BYTES + 1)
+
         def decoded() -> Delivery:
             return Delivery.of(version.decode(body, encoding))
 
-        outcome = await receive(call, version.door, len(body), decoded)
+        outcome = await receive(call, version.door, size_bytes, decoded)
         response = outcome.response()
     except (Malformed, OSError) as error:
         response = http_error(error).response
@@ -51,7 +54,7 @@ async def write(call: Call) -> Response:
         response = error.response
     if version is _V1:
         return response
-    return replace(response, headers=(*response.headers, *_written(outcome.stored)))
+    return replace(response, headers=(*response.headers, *_written(outcome)))
 
 
 def _negotiated(call: Call) -> tuple[_Version, str]:
@@ -82,9 +85,13 @@ def _version(message: str) -> _Version:
     raise text_error(415, f"protobuf message {message!r} is not accepted, only {accepted}")
 
 
-def _written(samples: int) -> Headers:
+def _written(outcome: Outcome) -> Headers:
     """What a 2.0 sender learns of what was stored, whatever the status."""
-    counts = {"samples": samples, "histograms": 0, "exemplars": 0}
+    counts = {
+        "samples": outcome.stored - outcome.histograms,
+        "histograms": outcome.histograms,
+        "exemplars": outcome.exemplars,
+    }
     return tuple(
         (f"x-prometheus-remote-write-{what}-written".encode(), str(count).encode())
         for what, count in counts.items()

@@ -1,17 +1,21 @@
 """A Source over a dict, for tests: Labels -> [(time in ms, value), ...]."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from series.batch import SeriesBatch
+from series.batch import SeriesBatch, build_batch
 from series.frame import LabelFrame
+from series.histogram import Histogram
 from series.labels import Labels
 from series.matcher import Matcher
 from series.ports import Context, Hints
 
-Samples = Sequence[tuple[int, float]]
+Samples = Sequence[tuple[int, float]] | Sequence[tuple[int, float | Histogram]]
+Starts = Mapping[int, int]
+"""The times of samples -> their start times; those of others are unknown."""
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class MemorySelection:
 
     series: list[tuple[Labels, Samples]]
     frame: LabelFrame
+    starts: Mapping[Labels, Starts] = field(default_factory=dict)
     generation: int = 0
 
     def estimated_samples(self) -> int:
@@ -27,25 +32,37 @@ class MemorySelection:
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
         context.check()
-        values: list[float] = []
-        times: list[int] = []
-        offsets, time_starts = [0], []
-        starts_of: dict[tuple[int, ...], int] = {}
-        for _, samples in self.series[rows]:
-            inside = [(time, value) for time, value in samples if start_ms <= time <= end_ms]
-            column = tuple(time for time, _ in inside)
-            if column not in starts_of:
-                starts_of[column] = len(times)
-                times += column
-            time_starts.append(starts_of[column])
-            values += [value for _, value in inside]
-            offsets.append(len(values))
-        return SeriesBatch(
-            values=np.array(values, dtype=np.float64),
-            times_ms=np.array(times, dtype=np.int64),
-            offsets=np.array(offsets, dtype=np.int64),
-            time_starts=np.array(time_starts, dtype=np.int64),
+        inside = [
+            (labels, [(time, value) for time, value in samples if start_ms <= time <= end_ms])
+            for labels, samples in self.series[rows]
+        ]
+        columns = [tuple(time for time, _ in samples) for _, samples in inside]
+        batch = build_batch(
+            (labels, times, [value for _, value in samples])
+            for (labels, samples), times in zip(inside, columns, strict=True)
         )
+        first = {times: batch.time_starts[row] for row, times in reversed([*enumerate(columns)])}
+        return replace(
+            batch,
+            time_starts=np.array([first[times] for times in columns], dtype=np.int64),
+            keys=np.zeros(0, dtype=np.uint8),
+            key_starts=np.zeros(0, dtype=np.int64),
+            key_ends=np.zeros(0, dtype=np.int64),
+            starts_ms=self._starts_ms([labels for labels, _ in inside], columns),
+        )
+
+    def _starts_ms(
+        self, series: list[Labels], columns: list[tuple[int, ...]]
+    ) -> NDArray[np.int64] | None:
+        known = [self.starts.get(labels, {}) for labels in series]
+        if not any(known):
+            return None
+        starts = [
+            starts.get(time, 0)
+            for starts, times in zip(known, columns, strict=True)
+            for time in times
+        ]
+        return np.array(starts, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class MemorySource:
     """Each series' samples must rise strictly in time; stale markers are values like any other."""
 
     series: Mapping[Labels, Samples]
+    starts: Mapping[Labels, Starts] = field(default_factory=dict)
 
     def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> MemorySelection:
         found = [
@@ -61,7 +79,8 @@ class MemorySource:
             if all(matcher.matches(labels.get(matcher.name)) for matcher in matchers)
             and any(hints.start_ms <= time <= hints.end_ms for time, _ in samples)
         ]
-        return MemorySelection(found, LabelFrame.from_labels([labels for labels, _ in found]))
+        frame = LabelFrame.from_labels([labels for labels, _ in found])
+        return MemorySelection(found, frame, self.starts)
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
         found = self.resolve(matchers, Hints(start_ms, end_ms)).series

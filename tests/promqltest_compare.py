@@ -6,15 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from promql.answer import Answer, Raw
 from promql.matrix import Matrix, ScalarRow, Text
+from series.histogram import Histogram, Histograms
 from series.labels import Labels
-from tests.promqltest_format import Eval, Histogram, Notice, SampleValue
+from tests.promqltest_format import Eval, Notice
+from tests.promqltest_histograms import Literal, SampleValue
 
 EPSILON = 1e-6
 """The relative tolerance of Prometheus' test runner."""
 MIN_NORMAL = sys.float_info.min
 
-Rows = list[tuple[Labels, dict[int, float]]]
+Points = dict[int, SampleValue]
+Rows = Sequence[tuple[Labels, Mapping[int, SampleValue]]]
 """Series and their points, time in ms -> value."""
+FloatRows = list[tuple[Labels, dict[int, float]]]
+"""Those whose points are all floats."""
 
 
 class Mismatch(Exception):
@@ -71,24 +76,44 @@ def check_scalar(command: Eval, got: float) -> None:
         raise Mismatch(f"expected {command.scalar!r}, got {got!r}")
 
 
-def answer_rows(answer: Answer) -> Iterator[tuple[Labels, dict[int, float]]]:
+def answer_rows(answer: Answer) -> Iterator[tuple[Labels, Points]]:
     """The series of an answer that have points: labels and time in ms -> value."""
     times_ms = answer.grid.times_ms().tolist()
     value = answer.value
     if isinstance(value, Raw):
         batch = value.batch
         for row, labels in enumerate(value.frame.all_labels()):
-            samples = batch.row_times_ms(row).tolist(), batch.row_values(row).tolist()
-            yield labels, dict(zip(*samples, strict=True))
+            samples = slice(*batch.offsets[row : row + 2].tolist())
+            ids = None if batch.histogram_ids is None else batch.histogram_ids[samples].tolist()
+            values = _values(batch.row_values(row).tolist(), ids, batch.histograms)
+            yield labels, dict(zip(batch.row_times_ms(row).tolist(), values, strict=True))
     elif isinstance(value, ScalarRow):
         yield Labels(), dict(zip(times_ms, value.values.tolist(), strict=True))
     elif isinstance(value, Matrix):
         value.check()
         for row, labels in enumerate(value.frame.all_labels()):
-            present = value.present[row].tolist()
-            points = zip(times_ms, value.values[row].tolist(), present, strict=True)
-            if any(present):
-                yield labels, {time_ms: v for time_ms, v, there in points if there}
+            there = value.present[row]
+            ids = None if value.histogram_ids is None else value.histogram_ids[row][there].tolist()
+            points = _values(value.values[row][there].tolist(), ids, value.histograms)
+            if points:
+                times = [time_ms for time_ms, here in zip(times_ms, there, strict=True) if here]
+                yield labels, dict(zip(times, points, strict=True))
+
+
+def _values(
+    floats: list[float], ids: list[int] | None, histograms: Histograms | None
+) -> list[SampleValue]:
+    if ids is None or histograms is None:
+        return [*floats]
+    return [value if at < 0 else histograms.one(at) for value, at in zip(floats, ids, strict=True)]
+
+
+def float_rows(answer: Answer) -> FloatRows:
+    """The series of an answer without histograms."""
+    return [
+        (labels, {time_ms: value for time_ms, value in points.items() if isinstance(value, float)})
+        for labels, points in answer_rows(answer)
+    ]
 
 
 def check_rows(command: Eval, rows: Rows) -> None:
@@ -123,15 +148,40 @@ def _expected_points(command: Eval, row: list[SampleValue | None]) -> dict[int, 
 
 
 def _check_points(
-    labels: Labels, wanted: Mapping[int, SampleValue], got: Mapping[int, float]
+    labels: Labels, wanted: Mapping[int, SampleValue], got: Mapping[int, SampleValue]
 ) -> None:
     if list(wanted) != list(got):
         raise Mismatch(f"{labels}: expected points at {list(wanted)} ms, got {list(got)}")
     for time_ms, value in wanted.items():
-        if isinstance(value, Histogram):
-            raise Mismatch(f"{labels} at {time_ms} ms: expected a histogram, got {got[time_ms]!r}")
-        if not almost_equal(value, got[time_ms]):
+        if not same_value(value, got[time_ms]):
             raise Mismatch(f"{labels} at {time_ms} ms: expected {value!r}, got {got[time_ms]!r}")
+
+
+def same_value(wanted: SampleValue, got: SampleValue) -> bool:
+    """Equality up to the tolerance; histograms may differ in buckets that are empty."""
+    if isinstance(wanted, Histogram) != isinstance(got, Histogram):
+        return False
+    if isinstance(wanted, Histogram) and isinstance(got, Histogram):
+        return _same_histogram(wanted, got)
+    assert isinstance(wanted, float) and isinstance(got, float)
+    return almost_equal(wanted, got)
+
+
+def _same_histogram(wanted: Histogram, got: Histogram) -> bool:
+    if isinstance(wanted, Literal) and wanted.states_hint and wanted.hint != got.hint:
+        return False
+    layouts = [(h.schema, h.zero_threshold, h.bounds) for h in (wanted, got)]
+    buckets = [[(at, n) for at, n in h.buckets if n != 0] for h in (wanted, got)]
+    numbers = [
+        [h.count, h.sum, h.zero_count, *(n for _, n in kept)]
+        for h, kept in zip((wanted, got), buckets, strict=True)
+    ]
+    positions = [[at for at, _ in kept] for kept in buckets]
+    return (
+        layouts[0] == layouts[1]
+        and positions[0] == positions[1]
+        and all(map(almost_equal, *numbers))
+    )
 
 
 def check_sorted(rows: Rows) -> None:

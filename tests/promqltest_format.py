@@ -12,43 +12,17 @@ from typing import TypeVar
 from series.batch import STALE_NAN
 from series.durations import parse_duration_ms
 from series.labels import METRIC_NAME, Labels
+from tests.promqltest_histograms import (
+    NUMBER,
+    Literal,
+    SampleValue,
+    parse_histogram,
+    parse_number,
+)
 
 
 class ScriptError(Exception):
     """The script breaks the format; the text names the line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """A native histogram literal; buckets by index, as far as the format speaks of them."""
-
-    schema: int = 0
-    count: float = 0.0
-    sum: float = 0.0
-    zero_count: float = 0.0
-    zero_threshold: float = 0.0
-    positive: tuple[tuple[int, float], ...] = ()
-    negative: tuple[tuple[int, float], ...] = ()
-    custom_values: tuple[float, ...] = ()
-    hint: str = ""
-
-    def plus(self, other: "Histogram") -> "Histogram":
-        """The sum of two histograms of one layout, to expand ``{{a}}+{{b}}xN``."""
-        return Histogram(
-            self.schema,
-            self.count + other.count,
-            self.sum + other.sum,
-            self.zero_count + other.zero_count,
-            self.zero_threshold,
-            _merge_buckets(self.positive, other.positive),
-            _merge_buckets(self.negative, other.negative),
-            self.custom_values,
-            other.hint,
-        )
-
-
-SampleValue = float | Histogram
-"""A float is any float64, the stale marker included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +140,7 @@ def _parse_load(line: int, head: str, body: list[str]) -> Load:
     for text in body:
         labels, rest = parse_metric(text)
         if rest.startswith("@st"):
-            starts = _expand(rest.removeprefix("@st"), _signed_ms, int.__add__)
+            starts = _expand(rest.removeprefix("@st"), _signed_ms, _add_ms)
             continue
         samples = [
             Sample(n * gap_ms, value, _start_time(starts, n, gap_ms))
@@ -221,7 +195,7 @@ def _parse_expectation(command: Eval, text: str) -> None:
         else:
             notice = Notice(match[2] or "any", (match[3] or "").strip())
             command.expects.setdefault(match[1], []).append(notice)
-    elif _NUMBER.fullmatch(text):
+    elif NUMBER.fullmatch(text):
         command.scalar = parse_number(text)
     else:
         labels, rest = parse_metric(text)
@@ -288,7 +262,6 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 # --- values ----------------------------------------------------------------------------------
 
 _NUM = r"(?:(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:inf|nan))"
-_NUMBER = re.compile(rf"[+-]?(?:0[xX][0-9a-fA-F]+|{_NUM})")
 _DURATION = r"(?:[0-9]+(?:ms|[ywdhms]))+"
 _HISTOGRAM = r"\{\{.*?\}\}"
 _TERM = rf"{_HISTOGRAM}|{_DURATION}|{_NUM}"
@@ -297,7 +270,6 @@ _ITEM = re.compile(
     rf"|(?P<base>stale|[+-]?(?:{_TERM}))(?P<delta>[+-](?:{_TERM}))?(?:x(?P<times>\d+))?"
 )
 _TOKEN = re.compile(rf"(?:{_HISTOGRAM}|\S)+")
-_HISTOGRAM_FIELD = re.compile(r"\s*([a-z_]+):(\[[^\]]*\]|\S+)")
 
 T = TypeVar("T")
 
@@ -307,7 +279,7 @@ def parse_values(text: str) -> list[SampleValue | None]:
     return _expand(text, _parse_value, _add)
 
 
-def _expand(text: str, parse: Callable[[str], T], add: Callable[[T, T], T]) -> list[T | None]:
+def _expand(text: str, parse: Callable[[str], T], add: Callable[[T, T, int], T]) -> list[T | None]:
     """``axN`` is a N + 1 times, ``a+bxN`` adds b N times, ``_xN`` leaves N samples out."""
     out: list[T | None] = []
     for token in _TOKEN.findall(text):
@@ -321,16 +293,10 @@ def _expand(text: str, parse: Callable[[str], T], add: Callable[[T, T], T]) -> l
         out.append(value)
         for _ in range(int(item["times"] or 0)):
             if item["delta"]:
-                value = add(value, parse(item["delta"]))
+                sign = -1 if item["delta"][0] == "-" else 1
+                value = add(value, parse(item["delta"][1:]), sign)
             out.append(value)
     return out
-
-
-def parse_number(text: str) -> float:
-    """A decimal or hexadecimal number, Inf or NaN; ValueError for anything else."""
-    if not _NUMBER.fullmatch(text):
-        raise ValueError(f"not a number: {text!r}")
-    return float(int(text, 16)) if "x" in text.lower() else float(text)
 
 
 def _signed_ms(text: str) -> int:
@@ -342,55 +308,16 @@ def _signed_ms(text: str) -> int:
 def _parse_value(text: str) -> SampleValue:
     if text == "stale":
         return STALE_NAN
-    return _parse_histogram(text) if "{" in text else parse_number(text)
+    return parse_histogram(text) if "{" in text else parse_number(text)
 
 
-def _add(value: SampleValue, delta: SampleValue) -> SampleValue:
-    if isinstance(value, Histogram) and isinstance(delta, Histogram):
-        return value.plus(delta)
-    if isinstance(value, Histogram) or isinstance(delta, Histogram):
+def _add(value: SampleValue, delta: SampleValue, sign: int) -> SampleValue:
+    if isinstance(value, Literal) and isinstance(delta, Literal):
+        return value.plus(delta, sign)
+    if not isinstance(value, float) or not isinstance(delta, float):
         raise ValueError("a float and a histogram do not add up")
-    return value + delta
+    return value + sign * delta
 
 
-def _parse_histogram(text: str) -> Histogram:
-    sign = -1.0 if text.startswith("-") else 1.0
-    inside = text.lstrip("+-")[2:-2].strip()
-    fields: dict[str, str] = {}
-    while inside:
-        match = _HISTOGRAM_FIELD.match(inside)
-        if match is None:
-            raise ValueError(f"malformed histogram {text!r}")
-        fields[match[1]] = match[2]
-        inside = inside[match.end() :].strip()
-    return Histogram(
-        schema=int(fields.get("schema", "0")),
-        count=sign * parse_number(fields.get("count", "0")),
-        sum=sign * parse_number(fields.get("sum", "0")),
-        zero_count=sign * parse_number(fields.get("z_bucket", "0")),
-        zero_threshold=parse_number(fields.get("z_bucket_w", "0")),
-        positive=_buckets(fields, "buckets", "offset", sign),
-        negative=_buckets(fields, "n_buckets", "n_offset", sign),
-        custom_values=tuple(_numbers(fields.get("custom_values", "[]"))),
-        hint=fields.get("counter_reset_hint", ""),
-    )
-
-
-def _numbers(text: str) -> list[float]:
-    return [parse_number(word) for word in text.strip("[]").split()]
-
-
-def _buckets(
-    fields: dict[str, str], name: str, offset: str, sign: float
-) -> tuple[tuple[int, float], ...]:
-    counts = _numbers(fields.get(name, "[]"))
-    return tuple(enumerate((sign * count for count in counts), int(fields.get(offset, "0"))))
-
-
-def _merge_buckets(
-    left: tuple[tuple[int, float], ...], right: tuple[tuple[int, float], ...]
-) -> tuple[tuple[int, float], ...]:
-    merged = dict(left)
-    for index, count in right:
-        merged[index] = merged.get(index, 0.0) + count
-    return tuple(sorted(merged.items()))
+def _add_ms(value: int, delta: int, sign: int) -> int:
+    return value + sign * delta

@@ -1,20 +1,15 @@
 """Runs promqltest scripts against the engine, in this process.
 
-``python -m tests.promqltest_runner DIR [--json FILE] [--expected FILE]`` prints a table of the
-scripts in DIR and the evals that fail; ``--expected`` writes these into the list that
-``tests/promql/test_upstream_scripts.py`` holds the engine to.
-
-Samples that a Source cannot hold yet, native histograms and start timestamps, are left out of a
-load. An eval whose selectors match series with such samples is *blind*: it may pass or fail for
-that reason alone, and is counted apart.
+``python -m tests.promqltest_runner DIR [--json FILE]`` prints a table of the scripts in DIR and the
+evals that fail. Histograms are loaded with the hints that Prometheus' database gives back.
 """
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +21,12 @@ from promql.notes import ExecutionError
 from promql.parser import ParseError, parse
 from promql.printer import to_text
 from series.grid import Grid
-from series.labels import METRIC_NAME, Labels
+from series.labels import Labels
 from series.ports import Context, Source, TooManySamples
 from tests.memory_source import MemorySource
 from tests.promqltest_compare import (
     Mismatch,
+    Points,
     answer_rows,
     check_notes,
     check_rows,
@@ -38,33 +34,27 @@ from tests.promqltest_compare import (
     check_sorted,
     check_value,
 )
-from tests.promqltest_format import Clear, Eval, Histogram, Load, ScriptError, parse_script
+from tests.promqltest_format import Clear, Eval, Load, Sample, ScriptError, parse_script
+from tests.promqltest_histograms import (
+    Samples,
+    SampleValue,
+    classic_part,
+    from_classic,
+    with_read_hints,
+)
 
 OPTIONS = Options(delayed_name_removal=True, use_start_timestamps=True)
 """What Prometheus' test engine runs with (lookback 5m and a subquery step of 1m are defaults)."""
 
-Floats = Mapping[Labels, Mapping[int, float]]
-"""Series -> time in ms -> value."""
-MakeSource = Callable[[Floats], Source]
-
-NATIVE_HISTOGRAMS = "native histograms"
-START_TIMESTAMPS = "start timestamps"
-_NOT_SUPPORTED = re.compile(r"error: (.*?)(?: modifier)? is not supported yet")
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one eval.
-
-    ``reason`` is '' where it passed. ``missing`` names the kinds of samples that its selectors
-    match and that the load had to leave out.
-    """
+    """What became of one eval; ``reason`` is '' where it passed."""
 
     file: str
     line: int
     expr: str
     reason: str
-    missing: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -74,72 +64,58 @@ class Outcome:
     def place(self) -> str:
         return f"{self.file}:{self.line}"
 
-    @property
-    def feature(self) -> str:
-        """The feature for whose absence the eval fails, '' where that explains nothing."""
-        if refused := _NOT_SUPPORTED.match(self.reason):
-            return refused[1]
-        return ", ".join(self.missing)
-
 
 @dataclass(slots=True)
 class Store:
-    """The samples loaded so far, and the series whose other samples were left out, by kind."""
+    """The samples loaded so far, by time in ms, and the start times of those that have one."""
 
-    series: dict[Labels, dict[int, float]] = field(default_factory=dict)
-    left_out: dict[str, list[Labels]] = field(default_factory=dict)
+    series: dict[Labels, dict[int, SampleValue]] = field(default_factory=dict)
+    starts: dict[Labels, dict[int, int]] = field(default_factory=dict)
 
     def load(self, command: Load) -> None:
-        for labels, samples in dict(command.series).items():  # of equal lines the last one counts
-            floats = {s.time_ms: s.value for s in samples if not isinstance(s.value, Histogram)}
-            if floats:
-                row = self.series.setdefault(labels, {})
-                row.update((time_ms, v) for time_ms, v in floats.items() if time_ms not in row)
-            if len(floats) < len(samples):
-                self.left_out.setdefault(NATIVE_HISTOGRAMS, []).append(labels)
-            if any(sample.start_ms is not None for sample in samples):
-                self.left_out.setdefault(START_TIMESTAMPS, []).append(labels)
-            if command.with_nhcb and (converted := _without_suffix(labels)) is not None:
-                self.left_out.setdefault(NATIVE_HISTOGRAMS, []).append(converted)
+        series = dict(command.series)  # of equal lines the last one counts
+        for labels, samples in series.items():
+            for sample in samples:
+                self._add(labels, sample)
+        if command.with_nhcb:
+            self._add_converted(series)
 
-    def missing(self, expr: str) -> tuple[str, ...]:
-        """The kinds of left-out samples among the series that *expr* selects."""
-        try:
-            selectors = list(_selectors(parse(expr)))
-        except ParseError:
-            return ()
-        return tuple(
-            kind
-            for kind, series in self.left_out.items()
-            if any(_selects(selector, labels) for selector in selectors for labels in series)
-        )
+    def _add(self, labels: Labels, sample: Sample) -> None:
+        row = self.series.setdefault(labels, {})
+        if sample.time_ms in row:
+            return
+        row[sample.time_ms] = sample.value
+        if sample.start_ms is not None:
+            self.starts.setdefault(labels, {})[sample.time_ms] = sample.start_ms
 
+    def _add_converted(self, series: Mapping[Labels, Sequence[Sample]]) -> None:
+        """The histograms that the classic ones among *series* make."""
+        parts: dict[tuple[Labels, int], list[tuple[str, str, float]]] = {}
+        for labels, samples in series.items():
+            found = classic_part(labels)
+            if found is None:
+                continue
+            part, target = found
+            for sample in samples:
+                if isinstance(sample.value, float):
+                    place = target, sample.time_ms
+                    parts.setdefault(place, []).append((part, labels.get("le"), sample.value))
+        for (target, time_ms), found_parts in sorted(parts.items(), key=lambda item: item[0][1]):
+            self._add(target, Sample(time_ms, from_classic(found_parts)))
 
-def _without_suffix(labels: Labels) -> Labels | None:
-    """The native histogram that ``load_with_nhcb`` makes of a classic series."""
-    name, found, _ = labels.metric.rpartition("_")
-    if not found or labels.metric[len(name) + 1 :] not in ("bucket", "count", "sum"):
-        return None
-    return Labels.of({**labels.without(("le",)).as_dict(), METRIC_NAME: name})
-
-
-def _selectors(node: object) -> Iterator[ast.VectorSelector]:
-    if isinstance(node, ast.VectorSelector):
-        yield node
-    elif isinstance(node, tuple):
-        for part in node:
-            yield from _selectors(part)
-    elif is_dataclass(node):
-        for part in fields(node):
-            yield from _selectors(getattr(node, part.name))
+    def rows(self) -> dict[Labels, Samples]:
+        """The samples of each series, rising in time, with the hints that a database gives."""
+        return {
+            labels: with_read_hints(sorted(row.items(), key=lambda sample: sample[0]))
+            for labels, row in self.series.items()
+        }
 
 
-def _selects(selector: ast.VectorSelector, labels: Labels) -> bool:
-    return all(matcher.matches(labels.get(matcher.name)) for matcher in selector.all_matchers)
+MakeSource = Callable[[Store], Source]
 
 
-def memory_source(series: Floats) -> Source:
-    return MemorySource({labels: sorted(row.items()) for labels, row in series.items()})
+def memory_source(store: Store) -> Source:
+    return MemorySource(store.rows(), store.starts)
 
 
 # --- running ---------------------------------------------------------------------------------
@@ -160,10 +136,9 @@ def run_script(
             store.load(command)
             source = None
         else:
-            source = source or make_source(store.series)
+            source = source or make_source(store)
             reason = _run_eval(engine, source, command)
-            missing = store.missing(command.expr)
-            outcomes.append(Outcome(name, command.line, command.expr, reason, missing))
+            outcomes.append(Outcome(name, command.line, command.expr, reason))
     return outcomes
 
 
@@ -230,7 +205,9 @@ def _check_inside_range_query(engine: Engine, source: Source, command: Eval) -> 
         if command.scalar is not None:
             if [labels for labels, _ in here] != [Labels()]:
                 raise Mismatch("expected a scalar")
-            check_scalar(command, here[0][1][command.at_ms])
+            value = here[0][1][command.at_ms]
+            assert isinstance(value, float)
+            check_scalar(command, value)
         else:
             check_rows(replace(command, ordered=False), here)
     except Mismatch as mismatch:
@@ -239,7 +216,7 @@ def _check_inside_range_query(engine: Engine, source: Source, command: Eval) -> 
         raise Mismatch(f"inside a range query: {type(error).__name__}: {error}") from error
 
 
-def _only(points: dict[int, float], at_ms: int) -> dict[int, float]:
+def _only(points: Points, at_ms: int) -> Points:
     return {at_ms: points[at_ms]} if at_ms in points else {}
 
 
@@ -291,29 +268,18 @@ def _pin(node: Any, at_ms: int) -> tuple[Any, bool]:
 # --- command line ----------------------------------------------------------------------------
 
 
-def expected_failures(outcomes: Sequence[Outcome]) -> str:
-    """The text of a list of failures: a line an eval, ``file:line`` and the missing feature."""
-    head = "# Written by: python -m tests.promqltest_runner DIR --expected FILE\n"
-    lines = [f"{o.place} {o.feature or 'UNEXPLAINED ' + o.reason}\n" for o in outcomes]
-    return head + "".join(
-        line for line, outcome in zip(lines, outcomes, strict=True) if not outcome.passed
-    )
-
-
 def _print_table(outcomes: Sequence[Outcome]) -> None:
-    print(f"{'file':<28} {'passed':>7} {'failed':>7} {'blind':>7}")
+    print(f"{'file':<28} {'passed':>7} {'failed':>7}")
     for name in [*dict.fromkeys(outcome.file for outcome in outcomes), ""]:
         rows = [outcome for outcome in outcomes if outcome.file == name or not name]
-        passed = [outcome for outcome in rows if outcome.passed]
-        blind = sum(bool(outcome.missing) for outcome in passed)
-        print(f"{name or 'all':<28} {len(passed):>7} {len(rows) - len(passed):>7} {blind:>7}")
+        passed = sum(outcome.passed for outcome in rows)
+        print(f"{name or 'all':<28} {passed:>7} {len(rows) - passed:>7}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Runs promqltest scripts in this process.")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--json", type=Path, help="write all outcomes to this file")
-    parser.add_argument("--expected", type=Path, help="write the list of failures to this file")
     parser.add_argument("--only", action="append", default=[], help="a script's name (repeatable)")
     parser.add_argument("--quiet", action="store_true", help="print the table only")
     arguments = parser.parse_args()
@@ -325,8 +291,6 @@ def main() -> int:
     _print_table(outcomes)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
-    if arguments.expected:
-        arguments.expected.write_text(expected_failures(outcomes))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 

@@ -14,7 +14,8 @@ ROOMS = {
     "promql": {"series"},
     "wire": {"series"},
     "scrape": {"series", "wire"},
-    "server": {"series", "tsdb", "promql", "wire", "scrape"},
+    "o11y": {"series", "tsdb", "promql"},
+    "server": {"series", "tsdb", "promql", "wire", "scrape", "o11y"},
 }
 """Room -> the rooms that it may import besides itself."""
 

@@ -4,11 +4,19 @@ import math
 
 import pytest
 
+from series.histogram import (
+    CUSTOM_SCHEMA,
+    GAUGE,
+    NOT_RESET,
+    OFFSET,
+    RESET,
+    UNKNOWN,
+    Histogram,
+)
 from series.labels import Labels
-from tests.promqltest_compare import almost_equal
+from tests.promqltest_compare import almost_equal, same_value
 from tests.promqltest_format import (
     Eval,
-    Histogram,
     Load,
     Notice,
     ScriptError,
@@ -16,7 +24,8 @@ from tests.promqltest_format import (
     parse_values,
     unquote,
 )
-from tests.promqltest_runner import run_script
+from tests.promqltest_histograms import Literal, parse_histogram, with_read_hints
+from tests.promqltest_runner import Store, run_script
 
 DATA = """
 load 30s
@@ -40,10 +49,94 @@ def test_values_are_expanded() -> None:
 
 
 def test_histogram_literals() -> None:
-    """A histogram literal's fields are read, and a step adds bucket by bucket."""
-    one, two = parse_values("{{schema:1 count:2 sum:3 buckets:[1 1]}}+{{count:1 buckets:[1]}}x1")
-    assert one == Histogram(schema=1, count=2, sum=3, positive=((0, 1), (1, 1)))
-    assert isinstance(two, Histogram) and (two.count, two.positive) == (3, ((0, 2), (1, 1)))
+    """A literal's fields are read, buckets in ascending order of what they take."""
+    text = (
+        "{{schema:1 count:9 sum:3 z_bucket:2 z_bucket_w:0.5 buckets:[1 2] offset:-1"
+        " n_buckets:[3 1] n_offset:2 counter_reset_hint:gauge}}"
+    )
+    buckets = (-(OFFSET + 3), 1), (-(OFFSET + 2), 3), (OFFSET - 1, 1), (OFFSET, 2)
+    assert parse_histogram(text) == Literal(1, 9, 3, 0.5, 2, buckets, (), GAUGE, True)
+    custom = parse_histogram("{{schema:-53 custom_values:[5 10] buckets:[1 4]}}")
+    assert custom == Literal(
+        CUSTOM_SCHEMA, buckets=((OFFSET, 1), (OFFSET + 1, 4)), bounds=(5, 10), states_hint=False
+    )
+
+
+def test_histograms_are_expanded() -> None:
+    """A step adds or takes away bucket by bucket, in the resolution of the first histogram."""
+    one, two = parse_values(
+        "{{schema:0 count:2 buckets:[1 1]}}+{{schema:1 count:1 buckets:[1 2]}}x1"
+    )
+    assert one == Literal(count=2, buckets=((OFFSET, 1), (OFFSET + 1, 1)))
+    assert two == Literal(count=3, buckets=((OFFSET, 2), (OFFSET + 1, 3)))
+    *_, less = parse_values("{{count:3 sum:5}}-{{count:1 sum:2}}x1")
+    assert less == Literal(count=2, sum=3)
+
+
+@pytest.mark.parametrize(
+    "text", ["{{}}+1x1", "{{schema:1}}+{{}}x1", "{{schema:-53 custom_values:[1]}}+{{}}x1"]
+)
+def test_histograms_that_do_not_add_up_are_refused(text: str) -> None:
+    """A step of another kind or in a coarser resolution breaks the format."""
+    with pytest.raises(ValueError, match="add up"):
+        parse_values(text)
+
+
+def test_histograms_are_compared_as_upstream() -> None:
+    """Empty buckets and a hint that is not stated do not matter, all else does."""
+    wanted = parse_histogram("{{count:2 sum:1 buckets:[1 0 1]}}")
+    same = Histogram(count=2, sum=1.0000001, buckets=((OFFSET, 1), (OFFSET + 2, 1)), hint=RESET)
+    assert same_value(wanted, same)
+    assert not same_value(parse_histogram("{{count:2 sum:1 buckets:[1 1]}}"), same)
+    assert not same_value(parse_histogram("{{count:2 sum:2 buckets:[1 0 1]}}"), same)
+    stated = "{{count:2 sum:1 buckets:[1 0 1] counter_reset_hint:not_reset}}"
+    assert not same_value(parse_histogram(stated), same)
+    assert not same_value(wanted, 2.0) and not same_value(2.0, same)
+
+
+def test_hints_are_those_that_a_database_gives() -> None:
+    """Only gauges and histograms that follow without a reset are known for what they are."""
+    counts: list[float | Histogram] = [
+        Histogram(count=count, hint=hint)
+        for count, hint in ((1, RESET), (2, UNKNOWN), (3, RESET), (2, NOT_RESET), (9, GAUGE))
+    ]
+    counts += [Histogram(count=9), 1.0, Histogram(count=10), Histogram(count=10, zero_threshold=1)]
+    read = [value for _, value in with_read_hints(enumerate(counts))]
+    assert [value.hint for value in read if isinstance(value, Histogram)] == [
+        UNKNOWN, NOT_RESET, UNKNOWN, UNKNOWN, GAUGE, UNKNOWN, UNKNOWN, UNKNOWN
+    ]  # fmt: skip
+
+
+def test_classic_histograms_are_converted() -> None:
+    """``load_with_nhcb`` adds a histogram with custom buckets for each classic one."""
+    (load,) = parse_script(
+        """
+        load_with_nhcb 1m
+          h_bucket{le="2",i="a"} 3 _
+          h_bucket{le="1",i="a"} 1 _
+          h_bucket{le="+Inf",i="a"} 3 _
+          h_sum{i="a"} 7 8
+          other 1
+        """
+    )
+    assert isinstance(load, Load)
+    store = Store()
+    store.load(load)
+    row = store.series[Labels.of({"__name__": "h", "i": "a"})]
+    assert row == {
+        0: Histogram(CUSTOM_SCHEMA, 3, 7, buckets=((OFFSET, 1), (OFFSET + 1, 2)), bounds=(1, 2)),
+        60_000: Histogram(CUSTOM_SCHEMA, 0, 8),
+    }
+    assert len(store.series) == 6
+
+
+def test_start_times_are_loaded() -> None:
+    """The times of an ``@st`` line are counted from the samples that it speaks of."""
+    (load,) = parse_script("load 1m\n m@st _ -30s -1m\n m 1 2 {{}}")
+    assert isinstance(load, Load)
+    store = Store()
+    store.load(load)
+    assert store.starts == {Labels.of({"__name__": "m"}): {60_000: 30_000, 120_000: 60_000}}
 
 
 def test_commands() -> None:
@@ -127,7 +220,7 @@ def test_right_expectations_pass(text: str) -> None:
         ('eval instant at 1m m{i="1"}\n  m{i="1"} 3\n  m{i="2"} 30', "missing series"),
         ('eval instant at 1m m{i="1"}\n  m{i="1"} 3.1', "expected 3.1, got 3.0"),
         ('eval instant at 1m m{i="1"}\n  {i="1"} 3', "unexpected series"),
-        ('eval instant at 1m m{i="1"}\n  m{i="1"} {{count:1}}', "expected a histogram"),
+        ('eval instant at 1m m{i="1"}\n  m{i="1"} {{count:1}}', "expected Literal"),
         ("eval instant at 1m m", "unexpected series"),
         ("eval instant at 1m 1 + 1\n  3", "expected 3.0, got 2.0"),
         ("eval instant at 1m vector(2)\n  2", "expected a scalar"),
@@ -146,18 +239,3 @@ def test_right_expectations_pass(text: str) -> None:
 def test_wrong_expectations_fail(text: str, reason: str) -> None:
     """Every kind of mismatch is seen."""
     assert reason in _reason(text)
-
-
-def test_left_out_samples_are_named() -> None:
-    """An eval over samples that no source holds says which; others do not."""
-    script = """
-    load 1m
-      h {{count:1}}
-      m 1
-
-    eval instant at 0 h
-
-    eval instant at 0 m
-      m 1
-    """
-    assert [o.missing for o in run_script("a.test", script)] == [("native histograms",), ()]

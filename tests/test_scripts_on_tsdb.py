@@ -9,7 +9,8 @@ import pytest
 from series.batch import build_batch
 from series.ports import Source
 from tests.promql.test_own_scripts import SCRIPTS
-from tests.promqltest_runner import Floats, MakeSource, run_script
+from tests.promqltest_runner import MakeSource, run_script
+from tests.promqltest_runner import Store as Loaded
 from tsdb.db import DbOptions
 from tsdb.store import Store
 
@@ -17,7 +18,16 @@ LONG_AFTER_MS = 10**12
 READING = [
     path
     for path in SCRIPTS
-    if path.stem in ("selectors", "modifiers", "subqueries", "rates", "over_time", "histograms")
+    if path.stem
+    in (
+        "selectors",
+        "modifiers",
+        "subqueries",
+        "rates",
+        "over_time",
+        "histograms",
+        "native_histograms",
+    )
 ]
 """The scripts in which it matters how samples are read."""
 
@@ -29,10 +39,13 @@ def make_source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make
     store = Store.open(tmp_path, DbOptions(retention_ms=0), lambda: now_ms)
     numbers = count()
 
-    def make(series: Floats) -> Source:
+    def make(loaded: Loaded) -> Source:
         nonlocal now_ms
         db = store.tenant_for_write(f"t{next(numbers)}")
-        rows = [(labels, list(row), list(row.values())) for labels, row in series.items()]
+        rows = [
+            (labels, [time_ms for time_ms, _ in row], [value for _, value in row])
+            for labels, row in loaded.rows().items()
+        ]
         appended = db.append(build_batch(rows)).result(timeout=30)
         assert appended.refused == {}
         if request.param == "blocks":

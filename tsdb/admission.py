@@ -5,6 +5,7 @@ samples meet the head. The texts are Prometheus' own.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from threading import Lock
@@ -16,14 +17,16 @@ from series.batch import SeriesBatch
 from series.labels import Labels
 from series.ports import Appended, Refusal
 from tsdb import head_kernels, registry_kernels
-from tsdb.head import Head, Samples
-
-SHOWN_REFUSALS = 10
+from tsdb.entries import Entries, box, entry_numbers, ticket_places
+from tsdb.head import Head
+from tsdb.metric_limit import SHOWN_REFUSALS, MetricLimit, beyond_room
+from tsdb.samples import Samples
 
 DUPLICATE_TIMESTAMP = "duplicate-timestamp"
 TOO_OLD = "too-old"
 TOO_FAR_IN_FUTURE = "too-far-in-future"
 MAX_SERIES = "max-series-per-tenant"
+MAX_METRIC_SERIES = "max-series-per-metric"
 
 _OUT_OF_BOUNDS = {
     registry_kernels.TOO_OLD: (TOO_OLD, "too old sample"),
@@ -38,16 +41,24 @@ _OUT_OF_BOUNDS = {
 class Admitted:
     """A batch on its way: the samples within bounds, and the refusals so far.
 
-    ``rows`` int32[N] is the batch's row of every sample in ``times`` and ``bits``; ``samples``
-    has the series instead, once the head knows them.
+    ``rows`` int32[N] is the batch's row of every sample in ``times`` and ``bits``; tickets among
+    the bits stand for the ``entries``.
     """
 
     batch: SeriesBatch
     rows: NDArray[np.int32]
     times: NDArray[np.int64]
     bits: NDArray[np.uint64]
+    entries: Entries | None
     refused: Counter[str] = field(default_factory=Counter)
     refusals: list[Refusal] = field(default_factory=list)
+    exemplars: int = 0
+    """How many of the batch's exemplars are kept, exact duplicates included."""
+
+    def keep(self, chosen: NDArray[np.bool_]) -> None:
+        """Goes on with the *chosen* samples only (bool[N])."""
+        kept = Samples(self.rows, self.times, self.bits, self.entries).take(chosen)
+        self.rows, self.times, self.bits, self.entries = kept
 
     def refuse(self, reason: str, detail: str, row: int, time_ms: int) -> None:
         """Shows one refusal to the sender, where it is among the first; counts nothing."""
@@ -66,7 +77,7 @@ def admit(batch: SeriesBatch, oldest_ms: int, newest_ms: int) -> Admitted:
         batch.offsets, batch.time_starts, batch.times_ms, oldest_ms, newest_ms,
         rows, times, verdicts,
     )  # fmt: skip
-    admitted = Admitted(batch, rows, times, batch.values.view(np.uint64))
+    admitted = Admitted(batch, rows, times, *box(batch))
     if bad:
         for verdict, (reason, detail) in _OUT_OF_BOUNDS.items():
             found = np.flatnonzero(verdicts == verdict)
@@ -74,10 +85,7 @@ def admit(batch: SeriesBatch, oldest_ms: int, newest_ms: int) -> Admitted:
                 admitted.refused[reason] = len(found)
             for at in found[:SHOWN_REFUSALS].tolist():
                 admitted.refuse(reason, detail, int(rows[at]), int(times[at]))
-        fits = verdicts == registry_kernels.FITS
-        admitted.rows = rows[fits]
-        admitted.times = times[fits]
-        admitted.bits = admitted.bits[fits]
+        admitted.keep(verdicts == registry_kernels.FITS)
     return admitted
 
 
@@ -86,10 +94,12 @@ class SeriesLimit:
     """How many series with samples the head may hold; known ones are always taken.
 
     ``detail`` is what a sender is told, with ``{count}`` in the place of how many there are.
+    ``of_metric`` limits the series of each metric besides.
     """
 
     maximum: int = 2**62
     detail: str = "too many series: {count}"
+    of_metric: MetricLimit | None = None
 
     def ceiling(self, head: Head) -> int:
         """Up to which ``series_count`` the *head* may register series now."""
@@ -109,8 +119,8 @@ def resolve_series(
 ) -> Samples:
     """The admitted samples by the head's series; series that have any become known to it.
 
-    Where the head would hold more than *ceiling* series, samples of the last unknown ones are
-    refused for *limit*. *publish* is taken while the head changes.
+    Where the head would hold more than *ceiling* series, or more of a metric than *limit* allows,
+    samples of the last unknown ones are refused. *publish* is taken while the head changes.
     """
     batch = admitted.batch
     ids, fingerprints = head.registry.look_up(batch)
@@ -120,43 +130,37 @@ def resolve_series(
         used[admitted.rows] = True
         ids[unknown & ~used] = 0
         new = np.flatnonzero(ids < 0)
+        if limit.of_metric is not None and len(new):
+            crowded, details = limit.of_metric.surplus(batch, new, fingerprints[new], head)
+            if details:
+                _refuse_series(admitted, new[crowded], MAX_METRIC_SERIES, details)
+                ids[new[crowded]] = 0
+                new = new[~crowded]
         room = max(0, ceiling - head.series_count)
         if len(new) > room:
-            surplus = _surplus(fingerprints[new], room)
-            _refuse_series(admitted, new[surplus], limit, head)
-            ids[new[surplus]] = 0
+            surplus = new[beyond_room(fingerprints[new], room)]
+            detail = limit.detail.format(count=max(limit.maximum, limit.live(head)))
+            details = dict.fromkeys(surplus[:SHOWN_REFUSALS].tolist(), detail)
+            _refuse_series(admitted, surplus, MAX_SERIES, details)
+            ids[surplus] = 0
         if (ids < 0).any():
             with publish:
                 head.register(batch, ids, fingerprints)
-    return Samples(ids[admitted.rows], admitted.times, admitted.bits)
-
-
-def _surplus(fingerprints: NDArray[np.uint64], room: int) -> NDArray[np.bool_]:
-    """bool[n]: the rows beyond the first *room* distinct *fingerprints* (uint64[n, 2])."""
-    if room == 0:
-        return np.ones(len(fingerprints), dtype=np.bool_)
-    _, first, ids = np.unique(fingerprints, axis=0, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    surplus: NDArray[np.bool_] = rank[ids.reshape(-1)] >= room
-    return surplus
+    return Samples(ids[admitted.rows], admitted.times, admitted.bits, admitted.entries)
 
 
 def _refuse_series(
-    admitted: Admitted, rows: NDArray[np.int64], limit: SeriesLimit, head: Head
+    admitted: Admitted, rows: NDArray[np.int64], reason: str, details: Mapping[int, str]
 ) -> None:
-    """Takes the samples of *rows* out, and counts them as refused."""
+    """Takes the samples of *rows* out, and counts them as refused; *details* are by row."""
     refused_rows = np.zeros(admitted.batch.series_count, dtype=np.bool_)
     refused_rows[rows] = True
     kept = ~refused_rows[admitted.rows]
-    admitted.refused[MAX_SERIES] += int(np.count_nonzero(~kept))
-    detail = limit.detail.format(count=limit.live(head))
+    admitted.refused[reason] += int(np.count_nonzero(~kept))
     for row in rows[:SHOWN_REFUSALS].tolist():
         first = int(np.argmax(admitted.rows == row))
-        admitted.refuse(MAX_SERIES, detail, row, int(admitted.times[first]))
-    admitted.rows = admitted.rows[kept]
-    admitted.times = admitted.times[kept]
-    admitted.bits = admitted.bits[kept]
+        admitted.refuse(reason, details[row], row, int(admitted.times[first]))
+    admitted.keep(kept)
 
 
 def conclude(
@@ -169,15 +173,45 @@ def conclude(
         shown = conflicts[: SHOWN_REFUSALS - len(admitted.refusals)].tolist()
         for at in shown:
             time_ms = int(samples.times[at])
-            existing = head.value_at(int(samples.series[at]), time_ms)
-            new = float(samples.bits[at : at + 1].view(np.float64)[0])
-            detail = (
-                f"duplicate sample for timestamp {time_ms}; overrides not allowed:"
-                f" existing {go_g(existing)}, new value {go_g(new)}"
-            )
+            existing = head.sample_at(int(samples.series[at]), time_ms)
+            detail = _conflict(time_ms, existing, samples.one(at))
             admitted.refuse(DUPLICATE_TIMESTAMP, detail, int(admitted.rows[at]), time_ms)
     stored = len(outcomes) - len(conflicts)
-    return Appended(stored, dict(admitted.refused), tuple(admitted.refusals))
+    return Appended(
+        stored,
+        dict(admitted.refused),
+        tuple(admitted.refusals),
+        histograms=_histograms(samples, outcomes) if samples.entries is not None else 0,
+        exemplars=admitted.exemplars,
+    )
+
+
+def _conflict(time_ms: int, existing: SeriesBatch, new: SeriesBatch) -> str:
+    """What a sender hears of a *new* sample where an *existing* one stands; batches of one."""
+    text = f"duplicate sample for timestamp {time_ms}; overrides not allowed: existing "
+    text += "is a histogram" if _is_histogram(existing) else go_g(float(existing.values[0]))
+    value = "is a histogram" if _is_histogram(new) else go_g(float(new.values[0]))
+    text += f", new value {value}"
+    starts_ms = [_start_ms(existing), _start_ms(new)]
+    if starts_ms[0] != starts_ms[1]:
+        text += f", start timestamps {starts_ms[0]} and {starts_ms[1]}"
+    return text
+
+
+def _is_histogram(sample: SeriesBatch) -> bool:
+    return sample.histogram_ids is not None and bool(sample.histogram_ids[0] >= 0)
+
+
+def _start_ms(sample: SeriesBatch) -> int:
+    return 0 if sample.starts_ms is None else int(sample.starts_ms[0])
+
+
+def _histograms(samples: Samples, outcomes: NDArray[np.uint8]) -> int:
+    """How many histograms there are among the samples that are no conflicts."""
+    assert samples.entries is not None
+    at = ticket_places(samples.bits)
+    is_histogram = samples.entries.is_histogram[entry_numbers(samples.bits[at])]
+    return int(np.count_nonzero(is_histogram & (outcomes[at] != head_kernels.CONFLICT)))
 
 
 def go_g(value: float) -> str:

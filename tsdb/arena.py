@@ -3,7 +3,8 @@
 Values and times have pages of their own, so that series that were scraped together share the
 pages of their times. A page is a row of a large array that the operating system backs only where
 it was touched; pages never move. Heads take page numbers in handfuls and give them back; what
-stands in a page is their business.
+stands in a page is their business. The entries of samples that need more than 64 bits are kept by
+the heads; the arena counts them.
 """
 
 import threading
@@ -42,10 +43,13 @@ class Arena:
     - ``ticks``: int32[P, 8] about time pages, see ``tsdb/head_kernels.py``.
     """
 
-    def __init__(self, capacity_pages: int | None = None) -> None:
+    def __init__(
+        self, capacity_pages: int | None = None, pool_capacity_bytes: int | None = None
+    ) -> None:
         """Room for *capacity_pages* of each kind; by default a quarter of the memory for each.
 
-        Takes less where the operating system refuses that much address space.
+        Takes less where the operating system refuses that much address space. The pools of all
+        heads may take *pool_capacity_bytes*, by default an eighth of the memory.
         """
         pages = capacity_pages or max(4096, memory_bytes() // 4 // PAGE_BYTES)
         while not self._allocate(pages):
@@ -54,6 +58,8 @@ class Arena:
         self._value_pages = _FreePages(pages)
         self._time_pages = _FreePages(pages)
         self._owners = 0
+        self.pool_capacity_bytes = pool_capacity_bytes or memory_bytes() // 8
+        self.pool_bytes = 0
 
     def _allocate(self, pages: int) -> bool:
         try:
@@ -74,9 +80,14 @@ class Arena:
 
     @property
     def used_share(self) -> float:
-        """How much of the fuller kind of pages is taken, 0 to 1."""
+        """How much is taken of the kind of pages, or of the room for pools, that is fullest."""
         used = max(self._value_pages.taken, self._time_pages.taken)
-        return used / self.capacity_pages
+        return max(used / self.capacity_pages, self.pool_bytes / self.pool_capacity_bytes)
+
+    def count_pool_bytes(self, more: int) -> None:
+        """Notes that a head's pool has grown by *more* bytes, or shrunk."""
+        with self._lock:
+            self.pool_bytes += more
 
     def new_owner(self) -> int:
         """A number (from 1) by which a head tells its time pages from those of others."""

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from series.matcher import Matcher
-from series.ports import StorageError
+from series.ports import StorageError, go_on
 from tsdb import block_kernels, decode_kernels
 from tsdb.block_cache import BlockCache
+from tsdb.block_entries import EntryIndex
 from tsdb.block_format import (
     DATA_HEADER,
     BlockMeta,
@@ -32,6 +33,7 @@ from tsdb.block_format import (
     unpack_index,
 )
 from tsdb.codec import unpack_frame
+from tsdb.entries import Entries, entry_numbers, leave_out, ticket_places, unbox
 from tsdb.label_texts import LabelTable
 from tsdb.lru import Lru
 from tsdb.part import Fingerprints, PartRows, Refs
@@ -62,22 +64,28 @@ class _Index(NamedTuple):
     column_last_ms: Int64s
     column_counts: Int64s
     frame_offsets: Int64s
+    entries: EntryIndex | None = None
     damage: tuple[tuple[NDArray[np.bool_], str], ...] = ()
     """What was left out: the series that it touches (bool[s]), and a text."""
 
     @property
     def size_bytes(self) -> int:
         arrays = [field for field in self if isinstance(field, np.ndarray)]
-        return self.labels.size_bytes + sum(array.nbytes for array in arrays)
+        entries = 0 if self.entries is None else self.entries.size_bytes
+        return self.labels.size_bytes + entries + sum(array.nbytes for array in arrays)
 
     def without(self, frame: int, text: str) -> "_Index":
-        """Without the segments whose values or times stand in *frame*."""
+        """Without the samples whose values, times or entries stand in *frame*."""
         in_time_frame = self.segment_columns // block_kernels.FRAME_SEGMENTS == frame
         kept = ~((self.segment_frames == frame) | in_time_frame)
         series = len(self.series_segments) - 1
         rows = np.repeat(np.arange(series), np.diff(self.series_segments))
         touched = np.zeros(series, dtype=np.bool_)
         touched[rows[~kept]] = True
+        entries = self.entries
+        if entries is not None:
+            entries = entries.without(frame)
+            touched[entries.rows[entries.frames == frame]] = True
         columns = self.segment_columns[kept]
         series_segments = _bounds(np.bincount(rows[kept], minlength=series))
         return self._replace(
@@ -86,6 +94,7 @@ class _Index(NamedTuple):
             segment_columns=columns,
             segment_frames=self.segment_frames[kept],
             segment_slots=self.segment_slots[kept],
+            entries=entries,
             damage=(*self.damage, (touched, text)),
         )
 
@@ -131,9 +140,9 @@ class Block:
     def token(self) -> Hashable:
         return ("block", self._number)
 
-    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
+    def select(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> PartRows:
         index = self._loaded()
-        refs = index.labels.select(matchers)
+        refs = index.labels.select(matchers, check=check)
         return PartRows(refs, index.fingerprints[refs], index.labels.frame(refs), True)
 
     def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
@@ -206,7 +215,24 @@ class Block:
         )
         values = np.empty(int(offsets[-1]))
         self._decode(index, decode_kernels.decode_values, pieces, runs, values)
-        return SeriesBatch(values, times_ms, offsets, time_starts)
+        batch = SeriesBatch(values, times_ms, offsets, time_starts)
+        return batch if index.entries is None else self._unboxed(index, index.entries, batch)
+
+    def _unboxed(self, index: _Index, entries: EntryIndex, batch: SeriesBatch) -> SeriesBatch:
+        """*batch* with the entries in the place of its tickets, without those that are lost."""
+        if entries.lost.any():
+            bits = batch.values.view(np.uint64)
+            places = ticket_places(bits)
+            lost = entries.lost[entries.runs_of(entry_numbers(bits[places]))]
+            batch = leave_out(batch, places[lost])
+
+        def find(numbers: Int64s) -> Entries:
+            plan = entries.plan(numbers)
+            columns = np.empty(plan.size)
+            self._decode(index, decode_kernels.decode_values, plan.pieces, plan.bounds, columns)
+            return entries.gather(plan, columns)
+
+        return unbox(batch, find)
 
     def _decode(
         self,
@@ -281,6 +307,9 @@ def _parse_index(sections: dict[Section, bytes], meta: BlockMeta) -> _Index:
     column_counts = columns.column()
     series_segments = _bounds(per_series)
     fingerprints = np.frombuffer(sections[Section.FINGERPRINTS], dtype=np.uint64).reshape(-1, 2)
+    entries = None
+    if Section.ENTRY_RUNS in read and Section.ENTRY_LAYOUTS in read:
+        entries = EntryIndex.load(read[Section.ENTRY_LAYOUTS], read[Section.ENTRY_RUNS])
     index = _Index(
         labels=LabelIndex.load(_label_table(read)),
         fingerprints=fingerprints,
@@ -293,6 +322,7 @@ def _parse_index(sections: dict[Section, bytes], meta: BlockMeta) -> _Index:
         column_last_ms=column_last_ms,
         column_counts=column_counts,
         frame_offsets=_bounds(read[Section.FRAMES].column()) + DATA_HEADER.size,
+        entries=entries,
     )
     if not index.labels.size == len(fingerprints) == len(per_series) == series:
         raise DamagedError("sections of the index disagree on the count of series")

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 
 
 class Section(IntEnum):
-    """Types of index sections; all of them are required."""
+    """Types of index sections; a reader must know all of them."""
 
     SUMMARY = 1
     NAMES = 2
@@ -42,6 +42,11 @@ class Section(IntEnum):
     SEGMENTS = 6
     TIME_COLUMNS = 7
     FRAMES = 8
+    ENTRY_LAYOUTS = 9
+    ENTRY_RUNS = 10
+
+
+_ONLY_WITH_ENTRIES = (Section.ENTRY_LAYOUTS, Section.ENTRY_RUNS)
 
 
 def block_directory(root: Path, sequence: int) -> Path:
@@ -163,7 +168,7 @@ def unpack_index(data: bytes, sequence: int) -> dict[Section, bytes]:
     if at != len(data):
         raise DamagedError("bytes behind the last index section", at)
     for kind in Section:
-        if kind not in sections:
+        if kind not in sections and kind not in _ONLY_WITH_ENTRIES:
             raise DamagedError(f"index section {kind} is missing")
     return sections
 

@@ -17,12 +17,10 @@ from series.batch import SeriesBatch
 from series.labels import METRIC_NAME
 from tsdb import block_kernels as kernels
 from tsdb.block_format import (
-    DATA_HEADER,
     BlockMeta,
     Section,
     block_directory,
     pack_column,
-    pack_data_header,
     pack_index,
 )
 from tsdb.codec import (
@@ -30,6 +28,9 @@ from tsdb.codec import (
     SEGMENT_SAMPLES,
     FrameEncoder,
 )
+from tsdb.data_file import DataFile
+from tsdb.entries import box, ticket_places
+from tsdb.entry_writer import write_entries
 from tsdb.files import Files
 from tsdb.interner import Interner
 from tsdb.label_texts import LabelTable
@@ -37,7 +38,6 @@ from tsdb.part import Fingerprints
 
 Int64s = NDArray[np.int64]
 
-_WRITE_BYTES = 1 << 20
 _GROUP_MIN_ROWS = 8
 """From so many rows on, a group ends where the metric does."""
 
@@ -90,10 +90,15 @@ def write_block(
     labels = interner.table()
     segments = _cut(batch, labels)
     columns = _time_columns(batch, segments)
-    data = _DataFile(files, aside / "data", sequence)
+    bits, entries = box(batch)
+    entry_sections: dict[Section, list[bytes]] = {}
+    data = DataFile(files, aside / "data", sequence)
     try:
         column_frames = _write_times(data, batch, columns)
-        flags = _write_values(data, batch, segments, column_frames)
+        flags = _write_values(data, bits.view(np.float64), segments)
+        if entries is not None:
+            rows = np.searchsorted(batch.offsets, ticket_places(bits), side="right") - 1
+            entry_sections = write_entries(data, entries, rows)
         data.finish()
     finally:
         data.close()
@@ -122,6 +127,7 @@ def write_block(
             ],
             Section.TIME_COLUMNS: _column_section(batch, columns, meta.min_time_ms),
             Section.FRAMES: [pack_column(np.array(data.frame_bytes, dtype=np.int64))],
+            **entry_sections,
         },
     )
     _write_file(files, aside / "index", content)
@@ -196,53 +202,20 @@ def _time_columns(batch: SeriesBatch, segments: _Segments) -> _TimeColumns:
     return _TimeColumns(by_series, starts[own], counts[own])
 
 
-class _DataFile:
-    """The data file while it is written."""
-
-    def __init__(self, files: Files, path: Path, sequence: int) -> None:
-        self._files = files
-        self._fd = files.create(path)
-        self._waiting = [pack_data_header(sequence)]
-        self._waiting_bytes = DATA_HEADER.size
-        self.size_bytes = DATA_HEADER.size
-        self.frame_bytes: list[int] = []
-
-    def add(self, frame: bytes) -> None:
-        self._waiting.append(frame)
-        self._waiting_bytes += len(frame)
-        self.size_bytes += len(frame)
-        self.frame_bytes.append(len(frame))
-        if self._waiting_bytes >= _WRITE_BYTES:
-            self._flush()
-
-    def finish(self) -> None:
-        self._flush()
-        self._files.fdatasync(self._fd)
-
-    def close(self) -> None:
-        self._files.close(self._fd)
-
-    def _flush(self) -> None:
-        self._files.write(self._fd, self._waiting)
-        self._waiting, self._waiting_bytes = [], 0
-
-
-def _write_times(data: _DataFile, batch: SeriesBatch, columns: _TimeColumns) -> int:
+def _write_times(data: DataFile, batch: SeriesBatch, columns: _TimeColumns) -> int:
     """Writes the time columns and returns how many frames they take."""
     encoder = FrameEncoder()
     for first in range(0, len(columns.starts), kernels.FRAME_SEGMENTS):
         part = slice(first, first + kernels.FRAME_SEGMENTS)
         frame = encoder.times(
-            len(data.frame_bytes), batch.times_ms, columns.starts[part], columns.counts[part]
+            data.next_frame, batch.times_ms, columns.starts[part], columns.counts[part]
         )
         data.add(frame)
-    return len(data.frame_bytes)
+    return data.next_frame
 
 
-def _write_values(
-    data: _DataFile, batch: SeriesBatch, segments: _Segments, first_frame: int
-) -> Int64s:
-    """Writes the value frames, numbered from *first_frame*; returns the segments' flags."""
+def _write_values(data: DataFile, values: NDArray[np.float64], segments: _Segments) -> Int64s:
+    """Writes the value frames; returns the segments' flags."""
     encoder = FrameEncoder()
     order = segments.tiled
     starts, counts = segments.offsets[order], segments.counts[order]
@@ -251,7 +224,7 @@ def _write_values(
     for number in range(len(bounds) - 1):
         part = slice(bounds[number], bounds[number + 1])
         frame, flags[order[part]] = encoder.values(
-            first_frame + number, batch.values, starts[part], counts[part]
+            data.next_frame, values, starts[part], counts[part]
         )
         data.add(frame)
     return flags

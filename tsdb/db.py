@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.metadata import Metadata
 from series.ports import Appended
-from tsdb import records, seal
+from tsdb import seal
 from tsdb.admission import Admitted, SeriesLimit, admit, conclude, resolve_series
+from tsdb.arena import PAGE_BYTES
 from tsdb.committer import Committer
-from tsdb.head import Samples, join_samples
-from tsdb.part import NEVER_MS, Part
-from tsdb.records import LoggedSamples, NewSeries, Section
+from tsdb.exemplar_admission import take_exemplars
+from tsdb.part import Part
 from tsdb.replay import replay
+from tsdb.round_log import RoundLog
+from tsdb.samples import Samples, join_samples
 from tsdb.state import DbOptions, Machine, State
 from tsdb.view import View
 
@@ -39,7 +41,8 @@ _ROUND_SAMPLES = 1 << 17
 class DbStats:
     """Plain numbers of one tenant for /metrics; counts since the start, sizes in bytes.
 
-    ``head_samples`` still counts sealed samples that share a page with others. ``waiting_writes``
+    ``head_samples`` still counts sealed samples that share a page with others; ``head_pool_bytes``
+    are those of histograms and of samples with start times. ``waiting_writes``
     are queued now; ``writes`` have been carried out in ``rounds``, after they had waited
     ``write_wait_seconds`` in all for their round to begin.
     """
@@ -47,6 +50,8 @@ class DbStats:
     head_series: int
     head_samples: int
     head_late_samples: int
+    head_pool_bytes: int
+    exemplars: int
     blocks: int
     block_bytes: int
     block_samples: int
@@ -57,6 +62,8 @@ class DbStats:
     wal_fsyncs: int
     wal_failures: int
     appended_samples: int
+    appended_histograms: int
+    appended_exemplars: int
     refused_samples: dict[str, int]
     waiting_writes: int
     writes: int
@@ -108,10 +115,8 @@ class Db:
         self.series_limit = SeriesLimit()
         self._entrance = threading.Lock()
         self._waiting: deque[_Waiting] = deque()
-        self._closed = False
-        self._logged_segment = -1
-        self._local_ids = np.zeros(0, dtype=np.int64)
-        self._local_count = 0
+        self._closed = machine.read_only
+        self._log = RoundLog(self._state)
         replay(self._state)
 
     # Writing
@@ -130,7 +135,8 @@ class Db:
                 self._waiting.append(waiting)
                 self._committer.wake(self)
                 return waiting.future
-        waiting.future.set_exception(OSError("the database is closed"))
+        text = "open for reading only" if self._state.machine.read_only else "closed"
+        waiting.future.set_exception(OSError(f"the database is {text}"))
         return waiting.future
 
     @property
@@ -171,7 +177,7 @@ class Db:
             one = self._waiting.popleft()
             if one.future.set_running_or_notify_cancel():
                 due.append(one)
-                samples += one.batch.sample_count if one.batch is not None else 0
+                samples += _weight(one.batch)
         return due
 
     def _round(self, due: list[_Waiting]) -> list[Appended | ValueError]:
@@ -195,13 +201,17 @@ class Db:
         told = {name: one for waiting in due for name, one in waiting.metadata.items()}
         metadata = {name: one for name, one in told.items() if state.metadata.get(name) != one}
         samples = join_samples([one.samples for one in entered])
+        batches = [one.admitted for one in entered]
+        exemplars = take_exemplars(batches, state.head, state.exemplars)
         try:
+            state.head.check_pool(samples.entries)
             state.head.reserve(len(samples.series))
-            if len(samples.series) or metadata:
-                self._log(samples, metadata)
+            if len(samples.series) or exemplars.kept or metadata:
+                self._log.write(samples, exemplars, metadata)
                 state.metadata = {**state.metadata, **metadata}
             with state.publish:
                 outcomes = state.head.append(samples)
+                state.exemplars.add(exemplars.kept)
                 for entry, result in zip(entered, self._conclude(entered, outcomes), strict=True):
                     results[entry.at] = result
         finally:
@@ -216,53 +226,12 @@ class Db:
             end = at + len(one.samples.series)
             result = conclude(one.admitted, one.samples, outcomes[at:end], self._state.head)
             counters.appended += result.samples
+            counters.histograms += result.histograms
+            counters.exemplars += result.exemplars
             for reason, count in result.refused.items():
                 counters.refused[reason] = counters.refused.get(reason, 0) + count
             yield result
             at = end
-
-    def _log(self, samples: Samples, metadata: dict[str, Metadata]) -> None:
-        """Makes one round durable, as one record."""
-        state = self._state
-        if not state.is_stored:
-            state.save_manifest(state.manifest)
-        segment = state.wal.open_segment()
-        if segment != self._logged_segment:
-            self._local_ids = np.full(state.head.series_count, -1, dtype=np.int64)
-            self._local_count = 0
-            self._logged_segment = segment
-        sections: list[Section] = []
-        max_time_ms = NEVER_MS
-        try:
-            if metadata:
-                sections.append(records.encode_metadata(metadata))
-            if len(samples.series):
-                sections += self._sections(samples)
-                max_time_ms = int(samples.times.max())
-            state.wal.append(sections, max_time_ms)
-        except BaseException:
-            self._logged_segment = -1
-            state.wal.close_segment()
-            raise
-
-    def _sections(self, samples: Samples) -> list[Section]:
-        """The samples by the segment's own ids, before them the series it has not named yet."""
-        registry = self._state.head.registry
-        missing = registry.size - len(self._local_ids)
-        if missing > 0:
-            more = np.full(max(missing, len(self._local_ids)), -1, dtype=np.int64)
-            self._local_ids = np.concatenate([self._local_ids, more])
-        local = self._local_ids[samples.series]
-        named = []
-        if (local < 0).any():
-            new = np.unique(samples.series[local < 0]).astype(np.int64)
-            self._local_ids[new] = self._local_count + np.arange(len(new))
-            keys, key_ends = registry.keys(new)
-            named = [records.encode_series(NewSeries(self._local_count, keys, key_ends))]
-            self._local_count += len(new)
-            local = self._local_ids[samples.series]
-        logged = LoggedSamples(local.astype(np.uint32), samples.times, samples.bits)
-        return [*named, records.encode_samples(logged)]
 
     # Reading
 
@@ -272,7 +241,7 @@ class Db:
         with state.publish:
             parts: tuple[Part, ...] = (*state.blocks, state.head.snapshot())
             generation = state.head.generation + state.counters.dropped_blocks
-        return View(parts, state.machine.maps, generation)
+        return View(parts, state.machine.maps, generation, state.exemplars)
 
     def metadata(self) -> dict[str, Metadata]:
         """What senders have told of their metrics, by metric name."""
@@ -287,6 +256,8 @@ class Db:
                 head_series=head.series_count,
                 head_samples=head.sample_count,
                 head_late_samples=head.late_count,
+                head_pool_bytes=head.pool_bytes,
+                exemplars=state.exemplars.count,
                 blocks=len(blocks),
                 block_bytes=sum(block.meta.size_bytes for block in blocks),
                 block_samples=sum(block.meta.samples for block in blocks),
@@ -297,6 +268,8 @@ class Db:
                 wal_fsyncs=wal.fsyncs,
                 wal_failures=wal.failures,
                 appended_samples=counters.appended,
+                appended_histograms=counters.histograms,
+                appended_exemplars=counters.exemplars,
                 refused_samples=dict(counters.refused),
                 waiting_writes=len(self._waiting),
                 writes=counters.writes,
@@ -318,7 +291,16 @@ class Db:
     @property
     def head_pages(self) -> int:
         """How much of the memory for samples is taken, in pages of the arena."""
-        return self._state.head.page_count
+        head = self._state.head
+        return head.page_count + head.pool_bytes // PAGE_BYTES
+
+    @property
+    def head_times_ms(self) -> tuple[int, int]:
+        """The first and last time in the head; (0, 0) where there is none."""
+        head = self._state.head
+        if head.first_ms > head.max_time_ms:
+            return 0, 0
+        return head.first_ms, head.max_time_ms
 
     def maintain(self) -> None:
         """Seals what is due and drops blocks older than the retention.
@@ -338,3 +320,11 @@ class Db:
         with self._maintenance, self._state.commit:
             self._state.wal.close_segment()
             self._state.head.release()
+
+
+def _weight(batch: SeriesBatch | None) -> int:
+    """How many samples' worth of a round *batch* is."""
+    if batch is None:
+        return 0
+    histograms = batch.histograms.size_bytes // 16 if batch.histograms is not None else 0
+    return batch.sample_count + histograms

@@ -14,7 +14,7 @@ _BYTES = "Array(u1, 1, 'C', True)"
 _PIECES = "Array(i8, 2, 'C', True)"
 
 _PREAMBLE, _HEAD, _ODD = 8, 32, 10
-CONSTANT, RAW, PLAIN, DELTA = 0, 1, 2, 3
+CONSTANT, RAW, PLAIN, DELTA, COUNTED = 0, 1, 2, 3, 4
 _POWERS = np.array([10.0**e for e in range(23)])
 
 
@@ -150,6 +150,10 @@ def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> boo
                 at = int(_load(body, odds[s] + _ODD * odd, 2)) - skip
                 if 0 <= at < take:
                     bits[place + at] = _load(body, odds[s] + _ODD * odd + 2, 8)
+        elif scheme == COUNTED:
+            counted = load_u64(body, head + 8) + np.uint64(skip)
+            for i in range(take):
+                bits[place + i] = counted + np.uint64(i)
         else:
             return False
     return True

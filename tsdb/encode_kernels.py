@@ -23,11 +23,13 @@ _HEAD = 32
 _ODD = 10
 _PREAMBLE = 8
 
-CONSTANT, RAW, PLAIN, DELTA = 0, 1, 2, 3
-"""Schemes: every value is ``base``; bits; ``base + r * factor``; running sum of that."""
+CONSTANT, RAW, PLAIN, DELTA, COUNTED = 0, 1, 2, 3, 4
+"""Schemes: every value is ``base``; bits; ``base + r * factor``; running sum of that; the tickets
+(see ``tsdb/entries.py``) from the bits ``base`` on."""
 HAS_STALE, IS_CONSTANT = 1, 2
 """Flags of a segment."""
 
+_FIRST_TICKET = np.int64(0x7FFF << 48)
 _STALE_BITS = np.uint64(0x7FF0000000000002)
 _POWERS = np.array([10.0**e for e in range(23)])
 _MAX_EXPONENT = 15
@@ -164,6 +166,17 @@ def _residuals(numbers: Any, count: Any, scheme: Any, factor: Any, residuals: An
 
 
 @helper
+def _are_counted(bits: Any, start: Any, count: Any) -> Any:
+    """Whether these are tickets of consecutive entries."""
+    if np.int64(bits[start]) < _FIRST_TICKET:
+        return False
+    i = 0
+    while i < count and bits[start + i] == bits[start] + np.uint64(i):
+        i += 1
+    return i == count
+
+
+@helper
 def _write_planes(out: Any, at: Any, residuals: Any, counts: Any, bounds: Any) -> Any:
     heads = _PREAMBLE
     for plane in range(8):
@@ -238,7 +251,9 @@ def encode_values(values: Any, starts: Any, counts: Any, out: Any, bounds: Any, 
             flag |= IS_CONSTANT
         else:
             exponent, odd_count = _scale(values, start, count, whole, odd)
-            if exponent < 0:
+            if exponent < 0 and _are_counted(bits, start, count):
+                scheme, exponent = COUNTED, 0
+            elif exponent < 0:
                 scheme, exponent, width, base = RAW, 0, 8, np.int64(0)
                 for i in range(count):
                     residuals[done + i] = bits[start + i]

@@ -4,6 +4,7 @@ One small class, so that a test can put a disk in its place that fails, tears wr
 All methods raise OSError as the operating system does.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -110,14 +111,68 @@ class Files:
         BlockingIOError names that process and the path.
         """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
-            raise BlockingIOError(
-                f"data directory {path.parent} is in use by process {holder} (lock file {path})"
-            ) from None
+        _flock(fd, path, fcntl.LOCK_EX)
         os.ftruncate(fd, 0)
         os.pwrite(fd, b"%d\n" % os.getpid(), 0)
         return fd
+
+    def lock_shared(self, path: Path) -> int:
+        """As ``lock``, of an existing lock file, beside others who share it; writes nothing."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        _flock(fd, path, fcntl.LOCK_SH)
+        return fd
+
+
+class ReadOnlyFiles(Files):
+    """The disk, on which nothing is changed: whatever would raises OSError (EROFS)."""
+
+    def create(self, path: Path) -> int:
+        raise _read_only(path)
+
+    def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> None:
+        raise _read_only()
+
+    def truncate(self, path: Path, size_bytes: int) -> None:
+        raise _read_only(path)
+
+    def fdatasync(self, fd: int) -> None:
+        raise _read_only()
+
+    def sync_directory(self, path: Path) -> None:
+        raise _read_only(path)
+
+    def rename(self, old: Path, new: Path) -> None:
+        raise _read_only(old)
+
+    def unlink(self, path: Path) -> None:
+        raise _read_only(path)
+
+    def remove_tree(self, path: Path) -> None:
+        raise _read_only(path)
+
+    def mkdir(self, path: Path) -> None:
+        raise _read_only(path)
+
+    def lock(self, path: Path) -> int:
+        raise _read_only(path)
+
+
+def _read_only(path: Path | None = None) -> OSError:
+    text = "the data directory is open for reading only"
+    return OSError(errno.EROFS, text) if path is None else OSError(errno.EROFS, text, str(path))
+
+
+def _flock(fd: int, path: Path, kind: int) -> None:
+    """Takes the lock or closes *fd* and raises BlockingIOError.
+
+    The file names the process that wrote here last; where that has ended, it is a reader's lock.
+    """
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError:
+        writer = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        os.close(fd)
+        holder = f"process {writer}" if Path(f"/proc/{writer or '-'}").exists() else "a reader"
+        raise BlockingIOError(
+            f"data directory {path.parent} is in use by {holder} (lock file {path})"
+        ) from None

@@ -4,9 +4,6 @@ One thread at a time changes a head (its Db sees to that); readers work on snaps
 lock. See ``tsdb/head_kernels.py`` for how samples stand in the pages of the arena.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,40 +11,20 @@ from series.batch import SeriesBatch
 from tsdb import head_kernels as kernels
 from tsdb.arena import Arena, Epoch, HeadFull, Pages
 from tsdb.arrays import grown
+from tsdb.entries import FIRST_TICKET, Entries, entry_numbers, moved_tickets, ticket_places
 from tsdb.head_snapshot import HeadSnapshot
 from tsdb.late import LateBuffer
 from tsdb.part import NEVER_MS, Fingerprints
+from tsdb.pool import Chunk, Pool, take
 from tsdb.postings import LabelIndex
 from tsdb.registry import Ids, Registry, Rows
+from tsdb.samples import Samples
 
 _NO_SAMPLES = (-1, -1, 0, 0)
 _BRANCHES = 256
 _DROP_SERIES = 16_384
-
-
-class Samples(NamedTuple):
-    """Samples as flat columns: ``series`` int32[N], ``times`` int64[N], ``bits`` uint64[N]."""
-
-    series: Ids
-    times: NDArray[np.int64]
-    bits: NDArray[np.uint64]
-
-
-def join_samples(parts: Sequence[Samples]) -> Samples:
-    """All *parts*, one after the other."""
-    if len(parts) == 1:
-        return parts[0]
-    parts = parts or [_NOTHING]
-    return Samples(
-        np.concatenate([part.series for part in parts]),
-        np.concatenate([part.times for part in parts]),
-        np.concatenate([part.bits for part in parts]),
-    )
-
-
-_NOTHING = Samples(
-    np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
-)
+_NO_TIMES = np.zeros(0, dtype=np.int64)
+_NO_BITS = np.zeros(0, dtype=np.uint64)
 
 
 class Head:
@@ -71,6 +48,7 @@ class Head:
         self._time_pool: Pages = np.zeros(0, dtype=np.int32)
         self._branches = np.full(_BRANCHES, -1, dtype=np.int32)
         self._late = LateBuffer.empty()
+        self._pool = Pool(arena)
         self._numbers = np.zeros(kernels.NUMBERS, dtype=np.int64)
         self._numbers[kernels.OWN] = arena.new_owner()
         self._numbers[kernels.LATE_BEFORE] = self._numbers[kernels.VISIBLE_FROM] = visible_from_ms
@@ -100,6 +78,11 @@ class Head:
     def sample_count(self) -> int:
         """The samples in pages, out of sight or not, and the late ones."""
         return int(self._state[: self.series_count, kernels.COUNT].sum()) + self.late_count
+
+    @property
+    def pool_bytes(self) -> int:
+        """The memory of the samples that need more than 64 bits."""
+        return self._pool.size_bytes
 
     @property
     def visible_from_ms(self) -> int:
@@ -150,6 +133,17 @@ class Head:
             self.starved = True
             raise
 
+    def check_pool(self, entries: Entries | None) -> None:
+        """HeadFull, and ``starved`` from then on, where the pools have no room for *entries*.
+
+        A pool with nothing in it takes whatever comes.
+        """
+        if entries is None or not self._pool.size_bytes:
+            return
+        if self._arena.pool_bytes + entries.size_bytes > self._arena.pool_capacity_bytes:
+            self.starved = True
+            raise HeadFull
+
     def release_reserve(self) -> None:
         """Gives pages back that were reserved and not needed, for any head to take."""
         numbers = self._numbers
@@ -167,24 +161,29 @@ class Head:
         done = 0
         while done < self.series_count:
             done = self.drop_hidden(done)
+        self._pool.clear()
 
     def append(self, samples: Samples) -> NDArray[np.uint8]:
         """Appends *samples* in their order; uint8[N] says what became of each.
 
-        STORED, DUPLICATE (the same bits stand there) or CONFLICT (others do: not stored). Call
+        STORED, DUPLICATE (the same stands there) or CONFLICT (another does: not stored). Call
         ``reserve`` first: HeadFull midway leaves a part of the samples appended.
         """
         count = len(samples.series)
         outcomes = np.empty(count, dtype=np.uint8)
+        bits, existing = samples.bits, _NO_BITS
+        if samples.entries is not None:
+            bits = moved_tickets(bits, self._pool.next_number)
+            existing = np.zeros(count, dtype=np.uint64)
         done = 0
         while True:
             done = kernels.append_samples(
-                samples.series, samples.times, samples.bits, done,
+                samples.series, samples.times, bits, done,
                 self._state, self._last_times,
                 self._arena.values, self._arena.times, self._arena.pages, self._arena.ticks,
                 self._value_pool, self._time_pool, self._branches,
                 self._late.series, self._late.times, self._late.bits, self._late.slots,
-                self._numbers, outcomes,
+                self._numbers, outcomes, existing,
             )  # fmt: skip
             if done == count:
                 break
@@ -192,6 +191,8 @@ class Head:
                 self._late = self._late.larger(self.late_count)
             else:
                 self.reserve(count - done)
+        if samples.entries is not None:
+            self._settle(samples, samples.entries, bits, existing, outcomes)
         if count:
             first_ms, last_ms = int(samples.times.min()), int(samples.times.max())
             late_before_ms = int(self._numbers[kernels.LATE_BEFORE])
@@ -202,10 +203,45 @@ class Head:
             self._snapshot = None
         return outcomes
 
-    def value_at(self, series: int, time_ms: int) -> float:
-        """The value of a sample that is there."""
-        batch = self.snapshot().read(np.array([series], dtype=np.int64), time_ms, time_ms)
-        return float(batch.values[0])
+    def _settle(
+        self,
+        samples: Samples,
+        entries: Entries,
+        bits: NDArray[np.uint64],
+        existing: NDArray[np.uint64],
+        outcomes: NDArray[np.uint8],
+    ) -> None:
+        """Takes the *entries* of stored *samples* into the pool; *bits* are theirs in the head.
+
+        Two tickets at one instant are a conflict to the kernel, which left the one that stands
+        there in *existing*: they are a duplicate where their entries are the same.
+        """
+        first = self._pool.next_number
+        at = np.flatnonzero(
+            (outcomes == kernels.CONFLICT)
+            & (bits.view(np.int64) >= FIRST_TICKET)
+            & (existing.view(np.int64) >= FIRST_TICKET)
+        )
+        if len(at):
+            sent = entries.ordered(entry_numbers(bits[at]) - first)
+            same = self._standing(entry_numbers(existing[at]), entries).same_as(sent)
+            outcomes[at[same]] = kernels.DUPLICATE
+        at = ticket_places(bits)
+        numbers, stored = entry_numbers(bits[at]) - first, outcomes[at] == kernels.STORED
+        if stored.any():
+            times = np.empty(entries.size, dtype=np.int64)
+            kept = np.zeros(entries.size, dtype=np.bool_)
+            times[numbers], kept[numbers] = samples.times[at], stored
+            self._pool.add(entries.blanked(kept), times)
+
+    def _standing(self, numbers: NDArray[np.int64], new: Entries) -> Entries:
+        """The entries *numbers* of the pool and of *new*, which is about to be appended to it."""
+        last = Chunk(self._pool.next_number, new, _NO_TIMES, 0)
+        return take((*self._pool.chunks, last), numbers)
+
+    def sample_at(self, series: int, time_ms: int) -> SeriesBatch:
+        """A sample that is there."""
+        return self.snapshot().read(np.array([series], dtype=np.int64), time_ms, time_ms)
 
     def snapshot(self) -> HeadSnapshot:
         """What is there now; the same object as long as nothing changes."""
@@ -217,6 +253,7 @@ class Head:
                 index=self.index,
                 state=self._state[: self.series_count].copy(),
                 late=self._late.frozen(self.late_count),
+                pool=self._pool.chunks,
                 fingerprints=self.registry.fingerprints,
                 token=("head", int(self._numbers[kernels.OWN]), self.generation),
                 visible_from_ms=self.visible_from_ms,
@@ -248,6 +285,8 @@ class Head:
             kept[len(frozen.late.series) :] = True
             self._late, self._numbers[kernels.LATE_COUNT] = self._late.take(kept)
             late = self._late.frozen(self.late_count)
+        if self._pool.chunks:
+            self._pool.drop(until_ms, entry_numbers(late.bits[ticket_places(late.bits)]))
         earliest_late_ms = int(late.times.min()) if len(late.times) else until_ms
         self._min_time_ms = max(self._min_time_ms, min(until_ms, earliest_late_ms))
         self._snapshot = None

@@ -205,7 +205,8 @@ def _rejoins(page: Any, time: Any, ticks: Any, times: Any, owner: Any) -> Any:
 
 @kernel(
     f"i8(Array(i4, 1, 'C', True), Array(i8, 1, 'C', True), Array(u8, 1, 'C', True), i8,"
-    f" i4[:, ::1], i8[::1], {_ARENA}, i4[::1], i4[::1], i4[::1], {_LATE}, i8[::1], u1[::1])"
+    f" i4[:, ::1], i8[::1], {_ARENA}, i4[::1], i4[::1], i4[::1], {_LATE}, i8[::1], u1[::1],"
+    f" u8[::1])"
 )
 def append_samples(
     series: Any,
@@ -227,11 +228,13 @@ def append_samples(
     late_slots: Any,
     numbers: Any,
     outcomes: Any,
+    existing: Any,
 ) -> int:
     """Appends the samples from *begin* on; ``outcomes`` says what became of each.
 
-    Returns the count of samples done; where that is not all, the free pages (``value_pool``,
-    ``time_pool``) or the room for late samples are used up: call again with more.
+    ``existing``, where it is not empty, is told the bits that stand in the place of each that was
+    not stored. Returns the count of samples done; where that is not all, the free pages
+    (``value_pool``, ``time_pool``) or the room for late samples are used up: call again with more.
     """
     owner = numbers[OWN]
     for i in range(begin, len(series)):
@@ -273,6 +276,8 @@ def append_samples(
                     continue
                 stored = late_bits[entry]
             outcomes[i] = DUPLICATE if stored == bits else CONFLICT
+            if len(existing) > 0:
+                existing[i] = stored
             continue
 
         at = state[s, LAST_FILL]

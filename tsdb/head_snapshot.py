@@ -3,19 +3,23 @@
 Positions in the arena are written once, so a copy of each series' state is all it takes.
 """
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from series.matcher import Matcher
+from series.ports import go_on
 from tsdb import head_kernels as kernels
 from tsdb import head_read_kernels as read_kernels
 from tsdb.arena import Arena, Epoch
+from tsdb.entries import unbox
 from tsdb.late import LateSamples
 from tsdb.part import Fingerprints, PartRows, Refs
+from tsdb.pool import Chunks, take
 from tsdb.postings import LabelIndex
 from tsdb.registry import Registry
 
@@ -33,6 +37,7 @@ class HeadSnapshot:
     index: LabelIndex
     state: NDArray[np.int32]
     late: LateSamples
+    pool: Chunks
     fingerprints: Fingerprints
     visible_from_ms: int
     first_ms: int
@@ -52,9 +57,8 @@ class HeadSnapshot:
         filled = np.diff(batch.offsets) > 0
         refs = refs[filled]
         keys, key_ends = self.registry.keys(refs)
-        batch = SeriesBatch(
-            values=batch.values,
-            times_ms=batch.times_ms,
+        batch = replace(
+            batch,
             offsets=np.concatenate([batch.offsets[:1], batch.offsets[1:][filled]]),
             time_starts=batch.time_starts[filled],
             keys=keys,
@@ -63,9 +67,9 @@ class HeadSnapshot:
         )
         return batch, self.fingerprints[refs]
 
-    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
+    def select(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> PartRows:
         """The matching series that have samples."""
-        refs = self._matching(matchers)
+        refs = self._matching(matchers, check)
         return PartRows(refs, self.fingerprints[refs], self.index.frame(refs))
 
     def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
@@ -86,17 +90,17 @@ class HeadSnapshot:
         """Exactly the samples within the range."""
         start_in_pages_ms = max(start_ms, self.visible_from_ms)
         batch = self._read_pages(refs, start_in_pages_ms, max(end_ms, start_in_pages_ms - 1))
-        if not len(self.late.series):
-            return batch
-        return self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
+        if len(self.late.series):
+            batch = self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
+        return unbox(batch, partial(take, self.pool)) if self.pool else batch
 
     def damage(self, refs: Refs) -> tuple[str, ...]:
         """Nothing: memory is not checked."""
         del refs
         return ()
 
-    def _matching(self, matchers: tuple[Matcher, ...]) -> Refs:
-        refs = self.index.select(matchers, len(self.state))
+    def _matching(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> Refs:
+        refs = self.index.select(matchers, len(self.state), check)
         filled = self.state[refs, kernels.FIRST] >= 0
         if not filled.all():
             late = np.zeros(len(self.state), dtype=np.bool_)

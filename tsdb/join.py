@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb import block_kernels, view_kernels
+from tsdb.entries import Entries, box, moved_tickets, unbox
 
 Int64s = NDArray[np.int64]
 
@@ -43,6 +44,28 @@ def join(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
     """The *row_count* rows of the answer from *pieces*, which stand in ascending time."""
     if len(pieces) == 1 and len(pieces[0].rows) == row_count:
         return pieces[0].batch
+    if all(p.batch.histogram_ids is None and p.batch.starts_ms is None for p in pieces):
+        return _joined(pieces, row_count)
+    boxed, entries = _boxed(pieces)
+    return unbox(_joined(boxed, row_count), entries.ordered)
+
+
+def _boxed(pieces: Sequence[Piece]) -> tuple[list[Piece], Entries]:
+    """The *pieces* as 64 bits a sample, whose tickets all stand for the same entries."""
+    boxed, found, count = [], [Entries.empty()], 0
+    for piece in pieces:
+        bits, entries = box(piece.batch)
+        if entries is not None:
+            bits = moved_tickets(bits, count)
+            found.append(entries)
+            count += entries.size
+        batch = piece.batch
+        batch = SeriesBatch(bits.view(np.float64), batch.times_ms, batch.offsets, batch.time_starts)
+        boxed.append(piece._replace(batch=batch))
+    return boxed, Entries.concat(found)
+
+
+def _joined(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
     found, broken = _spread(pieces, row_count)
     if not len(broken):
         return _end_to_end(pieces, found)

@@ -5,7 +5,7 @@ snapshot of the head. Within a part a series is a *ref*, an integer that means n
 across parts series are the same where their fingerprints are equal.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.matcher import Matcher
+from series.ports import go_on
 
 Refs = NDArray[np.int64]
 Fingerprints = NDArray[np.uint64]
@@ -62,8 +63,8 @@ class Part(Protocol):
         """Changes whenever ``select`` might answer otherwise; no two parts ever share one."""
         ...
 
-    def select(self, matchers: tuple[Matcher, ...]) -> PartRows:
-        """The series that satisfy all *matchers*, each once."""
+    def select(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> PartRows:
+        """The series that satisfy all *matchers*, each once; *check* is that of ``Hints``."""
         ...
 
     def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:

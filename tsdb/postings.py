@@ -10,7 +10,7 @@ says never changes, and a reader works on the state it found.
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from series.frame import LabelColumn, LabelFrame
 from series.matcher import Matcher
+from series.ports import go_on
 from tsdb import postings_kernels as kernels
 from tsdb.arrays import grown
 from tsdb.interner import Interner
@@ -137,8 +138,16 @@ class LabelIndex:
 
     # -- asking
 
-    def select(self, matchers: Sequence[Matcher], limit_rows: int | None = None) -> Rows:
-        """int64[k], ascending: the rows below *limit_rows* that satisfy all *matchers*."""
+    def select(
+        self,
+        matchers: Sequence[Matcher],
+        limit_rows: int | None = None,
+        check: Callable[[], None] = go_on,
+    ) -> Rows:
+        """int64[k], ascending: the rows below *limit_rows* that satisfy all *matchers*.
+
+        *check* is that of ``Hints``.
+        """
         state = self._state
         limit = state.rows if limit_rows is None else min(limit_rows, state.rows)
         if not matchers:
@@ -147,7 +156,7 @@ class LabelIndex:
         for matcher in matchers:
             name_id = self._name_ids.get(matcher.name)
             if name_id is not None:
-                filters.append((self._names[name_id], self._passing(matcher, name_id)))
+                filters.append((self._names[name_id], self._passing(matcher, name_id, check)))
             elif not matcher.matches(""):
                 return np.zeros(0, dtype=np.int64)
         rows, filters = self._narrow(state, filters, limit)
@@ -205,7 +214,7 @@ class LabelIndex:
         )
         return [int(name_id) for name_id in names]
 
-    def _passing(self, matcher: Matcher, name_id: int) -> Passing:
+    def _passing(self, matcher: Matcher, name_id: int, check: Callable[[], None]) -> Passing:
         name = self._names[name_id]
         wanted = matcher.wanted
         if wanted is not None:
@@ -213,7 +222,7 @@ class LabelIndex:
         known = self._verdicts.get(matcher, np.zeros(0, dtype=np.bool_))
         count = name.count
         if len(known) < count:
-            fresh = matcher.matches_many(name.values[len(known) : count])
+            fresh = matcher.matches_many(name.values[len(known) : count], check)
             known = np.concatenate((known, fresh))
             with self._caching:
                 if len(self._verdicts) >= _CACHED_VERDICTS:

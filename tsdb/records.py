@@ -14,14 +14,17 @@ newer, it refuses the whole log: going on would lose what the newer program wrot
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from series.histogram import Histograms, offsets_of
 from series.metadata import Metadata
+from tsdb.entries import Entries
+from tsdb.exemplars import Kept
 
 VERSION = 1
 MAGIC = b"O11W"
@@ -30,11 +33,14 @@ _SECTION = struct.Struct("<HHIQ")
 _CHECKED_BYTES = 20
 _REQUIRED = 1
 
-SEGMENT, SERIES, SAMPLES, METADATA = 1, 2, 3, 4
+SEGMENT, SERIES, SAMPLES, METADATA, ENTRIES, EXEMPLARS = 1, 2, 3, 4, 5, 6
+_KINDS = range(SEGMENT, EXEMPLARS + 1)
 
 _SEGMENT = struct.Struct("<QQ")
 _SERIES = struct.Struct("<II")
 _SAMPLES = struct.Struct("<QIIq")
+_EXEMPLARS = struct.Struct("<Q")
+_ENTRIES = struct.Struct("<QQQQ")
 _ONE_TIME, _NEAR_TIMES, _FAR_TIMES = 0, 1, 2
 
 
@@ -72,11 +78,47 @@ class NewSeries(NamedTuple):
 
 
 class LoggedSamples(NamedTuple):
-    """Samples as flat columns; ``ids`` uint32[N] are local to the segment."""
+    """Samples as flat columns; ``ids`` uint32[N] are local to the segment.
+
+    Tickets among the bits stand for the entries of the record.
+    """
 
     ids: NDArray[np.uint32]
     times: NDArray[np.int64]
     bits: NDArray[np.uint64]
+
+
+class LoggedExemplars(NamedTuple):
+    """Exemplars as columns: ``ids`` uint32[E] as of samples; ``times`` int64[E], ``values``
+    float64[E], and the keys of their labels end to end: ``keys`` uint8, ``key_ends`` int64[E].
+    """
+
+    ids: NDArray[np.uint32]
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+    keys: NDArray[np.uint8]
+    key_ends: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ids: NDArray[np.integer], exemplars: Sequence[Kept]) -> "LoggedExemplars":
+        keys = [one.key for one in exemplars]
+        return cls(
+            ids.astype(np.uint32),
+            np.array([one.time_ms for one in exemplars], dtype=np.int64),
+            np.array([one.value for one in exemplars], dtype=np.float64),
+            np.frombuffer(b"".join(keys), dtype=np.uint8),
+            np.cumsum([len(key) for key in keys], dtype=np.int64),
+        )
+
+    def named(self, series_keys: Sequence[bytes]) -> list[Kept]:
+        """As exemplars of the series with these keys, one for each."""
+        keys, starts = self.keys.tobytes(), [0, *self.key_ends.tolist()]
+        return [
+            Kept(series_key, time_ms, value, keys[starts[at] : starts[at + 1]])
+            for at, (series_key, time_ms, value) in enumerate(
+                zip(series_keys, self.times.tolist(), self.values.tolist(), strict=True)
+            )
+        ]
 
 
 class Damage(NamedTuple):
@@ -148,7 +190,7 @@ def sections(payload: bytes) -> Iterator[Section]:
     while at < len(payload):
         kind, flags, _, size = _SECTION.unpack_from(payload, at)
         at += _SECTION.size
-        if kind in (SEGMENT, SERIES, SAMPLES, METADATA):
+        if kind in _KINDS:
             yield Section(kind, payload[at : at + size], bool(flags & _REQUIRED))
         elif flags & _REQUIRED:
             raise UnsupportedFormat(f"write-ahead log with an unknown required section {kind}")
@@ -214,6 +256,90 @@ def decode_samples(content: bytes) -> LoggedSamples:
     else:
         raise UnsupportedFormat(f"write-ahead log with an unknown form of times {form}")
     return LoggedSamples(ids, times, np.frombuffer(content, "<u8", count=count, offset=at))
+
+
+def encode_entries(entries: Entries) -> Section:
+    """Layout: counts u64 of entries, histograms, buckets, bounds; of the entries the values f64,
+    starts i64 and kinds u8 (1: the next histogram); of the histograms the columns of
+    ``Histograms``, with u32 lengths for offsets. Each column is padded to 8.
+    """
+    histograms = entries.histograms.take(entries.histogram_ids[entries.is_histogram])
+    sizes = (entries.size, histograms.size, len(histograms.positions), len(histograms.bounds))
+    columns: tuple[NDArray[np.generic], ...] = (
+        entries.values,
+        entries.starts_ms,
+        entries.is_histogram.astype(np.uint8),
+        histograms.schemas,
+        histograms.hints,
+        histograms.counts,
+        histograms.sums,
+        histograms.zero_thresholds,
+        histograms.zero_counts,
+        np.diff(histograms.offsets).astype(np.uint32),
+        histograms.positions,
+        histograms.bucket_counts,
+        np.diff(histograms.bound_offsets).astype(np.uint32),
+        histograms.bounds,
+    )
+    parts = [_ENTRIES.pack(*sizes)]
+    for column in columns:
+        parts += (column.tobytes(), bytes(-column.nbytes % 8))
+    return Section(ENTRIES, b"".join(parts))
+
+
+def decode_entries(content: bytes) -> Entries:
+    size, histograms, buckets, bounds = _ENTRIES.unpack_from(content)
+    at = _ENTRIES.size
+
+    def column(dtype: str, count: int) -> Any:
+        nonlocal at
+        start = at
+        found = np.frombuffer(content, dtype=dtype, count=count, offset=start)
+        at += (found.nbytes + 7) // 8 * 8
+        return found
+
+    values, starts_ms = column("<f8", size), column("<i8", size)
+    is_histogram = column("u1", size) == 1
+    ids = np.where(is_histogram, np.cumsum(is_histogram) - 1, -1)
+    decoded = Histograms(
+        schemas=column("<i4", histograms),
+        hints=column("u1", histograms),
+        counts=column("<f8", histograms),
+        sums=column("<f8", histograms),
+        zero_thresholds=column("<f8", histograms),
+        zero_counts=column("<f8", histograms),
+        offsets=offsets_of(column("<u4", histograms).astype(np.int64)),
+        positions=column("<i4", buckets),
+        bucket_counts=column("<f8", buckets),
+        bound_offsets=offsets_of(column("<u4", histograms).astype(np.int64)),
+        bounds=column("<f8", bounds),
+    )
+    return Entries(values, starts_ms, ids, decoded)
+
+
+def encode_exemplars(exemplars: LoggedExemplars) -> Section:
+    """Layout: count n u64; ids u32 and key lengths u32, each padded to 8; times i64, values f64;
+    the keys.
+    """
+    lengths = np.diff(exemplars.key_ends, prepend=0).astype(np.uint32)
+    parts = [_EXEMPLARS.pack(len(lengths))]
+    for column in (exemplars.ids, lengths, exemplars.times, exemplars.values, exemplars.keys):
+        parts += (column.tobytes(), bytes(-column.nbytes % 8))
+    return Section(EXEMPLARS, b"".join(parts), required=False)
+
+
+def decode_exemplars(content: bytes) -> LoggedExemplars:
+    (count,) = _EXEMPLARS.unpack_from(content)
+    padded = (4 * count + 7) // 8 * 8
+    at = _EXEMPLARS.size
+    ids = np.frombuffer(content, dtype="<u4", count=count, offset=at)
+    lengths = np.frombuffer(content, dtype="<u4", count=count, offset=at + padded)
+    at += 2 * padded
+    times = np.frombuffer(content, dtype="<i8", count=count, offset=at)
+    values = np.frombuffer(content, dtype="<f8", count=count, offset=at + 8 * count)
+    key_ends = np.cumsum(lengths, dtype=np.int64)
+    keys = np.frombuffer(content, dtype=np.uint8, offset=at + 16 * count)
+    return LoggedExemplars(ids, times, values, keys[: int(lengths.sum())], key_ends)
 
 
 def encode_metadata(metadata: Mapping[str, Metadata]) -> Section:

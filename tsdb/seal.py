@@ -11,14 +11,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from tsdb import exemplar_file
 from tsdb.block_format import BlockMeta
 from tsdb.block_writer import write_block
+from tsdb.exemplar_file import Saved
 from tsdb.head_snapshot import HeadSnapshot
 from tsdb.part import NEVER_MS
 from tsdb.state import State
 
 _LARGE_HEAD = 256
-"""A head with one of so many parts of the arena is worth a seal for its memory."""
+"""A head with one of so many parts of the arena or of the room for pools is worth a seal for its
+memory."""
 
 
 def maintain(state: State) -> None:
@@ -58,7 +61,10 @@ def overfull(state: State) -> int | None:
     head, options = state.head, state.options
     has_samples = head.first_ms <= head.max_time_ms
     arena = state.machine.arena
-    is_large = head.page_count * _LARGE_HEAD >= arena.capacity_pages
+    is_large = (
+        head.page_count * _LARGE_HEAD >= arena.capacity_pages
+        or head.pool_bytes * _LARGE_HEAD >= arena.pool_capacity_bytes
+    )
     if has_samples and (head.starved or (is_large and arena.used_share > options.max_used_share)):
         return head.max_time_ms + 1
     most_late = 0 if state.is_idle and not has_samples else options.max_late_samples
@@ -74,6 +80,7 @@ def seal(state: State, until_ms: int) -> None:
     with state.commit:
         state.wal.close_segment()
         through = state.wal.last_number
+        saved = Saved(through, state.exemplars.all())
         with state.publish:
             frozen = state.head.freeze(until_ms)
     _write(state, frozen, until_ms, through)
@@ -81,7 +88,7 @@ def seal(state: State, until_ms: int) -> None:
     while begin < state.head.series_count:
         with state.commit, state.publish:
             begin = state.head.drop_hidden(begin)
-    remove_covered(state)
+    remove_covered(state, saved)
     forget_empty_series(state)
     state.counters.seals += 1
     state.counters.seal_seconds += time.monotonic() - began
@@ -141,13 +148,17 @@ def _block_of(
     ]
 
 
-def remove_covered(state: State) -> None:
+def remove_covered(state: State, saved: Saved) -> None:
     """Deletes the segments of the log whose samples all stand in blocks.
 
-    Writes go on meanwhile: deleting a large file takes its time.
+    Before that the exemplars that *saved* has of these segments are put aside. Writes go on
+    meanwhile: deleting a large file takes its time.
     """
     with state.commit:
         covered = state.wal.covered(state.manifest.wal_through, state.manifest.sealed_until_ms)
+    if covered and saved.exemplars:
+        exemplar_file.save(state.directory, saved, state.machine.files)
+        state.exemplars_through = saved.through
     for segment in covered:
         state.wal.remove(segment)
 

@@ -11,6 +11,7 @@ from tsdb.arena import Arena
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
 from tsdb.block_format import BlockMeta, block_directory
+from tsdb.exemplars import ExemplarRing
 from tsdb.files import Files
 from tsdb.head import Head
 from tsdb.manifest import BLOCKS_NAME, Manifest, remove_strays
@@ -35,6 +36,7 @@ class DbOptions:
     - ``idle_ms``: after so long without a write the clock counts as the newest sample.
     - ``min_empty_series``: with so many series without samples, and more than half of all being
       so, the head forgets them.
+    - ``max_exemplars``: so many exemplars are kept; 0 is none.
     """
 
     retention_ms: int = 15 * 24 * 3_600_000
@@ -45,17 +47,19 @@ class DbOptions:
     max_used_share: float = 0.75
     idle_ms: int = 30 * 60_000
     min_empty_series: int = 1000
+    max_exemplars: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What all databases of a process share."""
+    """What all databases of a process share; where it is ``read_only`` nothing changes on disk."""
 
     files: Files
     arena: Arena
     cache: BlockCache
     maps: SeriesMapCache
     now_ms: Callable[[], int]
+    read_only: bool = False
 
 
 @dataclass(slots=True)
@@ -63,6 +67,8 @@ class Counters:
     """What has happened since the start; plain numbers for /metrics."""
 
     appended: int = 0
+    histograms: int = 0
+    exemplars: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     writes: int = 0
     write_wait_seconds: float = 0.0
@@ -92,7 +98,8 @@ class State:
         stored = Manifest.load(directory, machine.files)
         self.is_stored = stored is not None
         self.manifest: Manifest = stored or Manifest.new()
-        remove_strays(self.blocks_directory, self.manifest, machine.files)
+        if not machine.read_only:
+            remove_strays(self.blocks_directory, self.manifest, machine.files)
         self.next_sequence = self.manifest.next_sequence
         self.metadata: dict[str, Metadata] = dict(self.manifest.metadata)
         registry = Registry(self.manifest.seed)
@@ -102,6 +109,9 @@ class State:
             directory / "wal", machine.files, options.wal_segment_bytes,
             last_number=self.manifest.wal_through,
         )  # fmt: skip
+        self.exemplars = ExemplarRing(options.max_exemplars)
+        self.exemplars_through = 0
+        """The exemplars of log segments up to this number are saved elsewhere."""
         self.counters = Counters()
         self.replayed = ReplayReport()
         self.last_append_ms = machine.now_ms()

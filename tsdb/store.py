@@ -18,7 +18,7 @@ from tsdb.arena import Arena
 from tsdb.block_cache import BlockCache
 from tsdb.committer import Committer
 from tsdb.db import Db
-from tsdb.files import Files
+from tsdb.files import Files, ReadOnlyFiles
 from tsdb.manifest import Manifest
 from tsdb.state import DbOptions, Machine
 from tsdb.view import SERIES_MAP_BYTES, SeriesMapCache
@@ -72,6 +72,29 @@ class Store:
             raise
         return store
 
+    @classmethod
+    def open_read_only(
+        cls,
+        data_dir: Path,
+        now_ms: Callable[[], int],
+        *,
+        files: Files | None = None,
+        arena_pages: int | None = None,
+    ) -> "Store":
+        """Shares the lock of *data_dir* with other readers; changes nothing on disk.
+
+        A tenant's log is replayed when somebody asks for the tenant; writes to it fail. Raises
+        FileNotFoundError where there is no data directory, BlockingIOError naming process and path
+        where another process writes there.
+        """
+        files = files or ReadOnlyFiles()
+        lock_fd = files.lock_shared(data_dir / "lock")
+        machine = Machine(
+            files, Arena(arena_pages), BlockCache(files), SeriesMapCache(SERIES_MAP_BYTES), now_ms,
+            read_only=True,
+        )  # fmt: skip
+        return cls(data_dir, DbOptions(), machine, lock_fd)
+
     def tenants(self) -> list[str]:
         """The ids of all tenants that are on disk, sorted."""
         return list(filter(is_tenant_id, self._machine.files.listdir(self._tenants_dir)))
@@ -102,8 +125,10 @@ class Store:
         """One round of background work: seals and retention, the largest heads first.
 
         Tenants where it failed do not keep the others from their turn; their errors are raised
-        together as an ExceptionGroup.
+        together as an ExceptionGroup. Does nothing where the directory is only read.
         """
+        if self._machine.read_only:
+            return
         errors: list[Exception] = []
 
         def attempt(act: Callable[[], object], note: str) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import Context, Hints, NotInMemory
+from series.ports import Context, Hints, NotInMemory, SeriesExemplars
 from tsdb import block_kernels
+from tsdb.exemplars import ExemplarRing
 from tsdb.join import Piece, join
 from tsdb.lru import Lru
 from tsdb.part import Part, PartRows
@@ -95,20 +96,28 @@ class View:
     """A frozen Source over *parts*, in any order.
 
     ``generation`` grows whenever a selector might match other series than in an earlier View of
-    the same database; ``cache`` belongs to the database and outlives its Views.
+    the same database; ``cache`` belongs to the database and outlives its Views. Exemplars are those
+    that *ring* holds when they are asked for.
     """
 
-    def __init__(self, parts: Sequence[Part], cache: SeriesMapCache, generation: int = 0) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        cache: SeriesMapCache,
+        generation: int = 0,
+        ring: ExemplarRing | None = None,
+    ) -> None:
         self._parts = tuple(sorted(parts, key=lambda part: (part.min_time_ms, part.sequence)))
         self._cache = cache
         self._generation = generation
+        self._ring = ring or ExemplarRing(0)
 
     def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> PartsSelection:
         parts = self._overlapping(hints.start_ms, hints.end_ms)
         key = (matchers, tuple(part.token for part in parts))
         series = self._cache.get(key)
         if series is None:
-            series = _map_series([part.select(matchers) for part in parts])
+            series = _map_series([part.select(matchers, hints.check) for part in parts])
             self._cache.put(key, series, series.size_bytes)
         return PartsSelection(parts, series, hints, self._generation)
 
@@ -121,6 +130,12 @@ class View:
     ) -> list[str]:
         parts = self._overlapping(start_ms, end_ms)
         return sorted({value for part in parts for value in part.label_values(name, matchers)})
+
+    def exemplars(
+        self, matcher_sets: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int
+    ) -> list[SeriesExemplars]:
+        """See ``series.ports.ExemplarSource``."""
+        return self._ring.select(matcher_sets, start_ms, end_ms)
 
     def _overlapping(self, start_ms: int, end_ms: int) -> tuple[Part, ...]:
         return tuple(part for part in self._parts if _overlaps(part, start_ms, end_ms))

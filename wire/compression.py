@@ -15,8 +15,11 @@ Bytes = NDArray[np.uint8]
 ENCODINGS = ("snappy", "zstd", "gzip", "deflate", "identity")
 """The values of Content-Encoding that ``decompress`` knows; snappy is the block format."""
 
-_ZSTD_STEP_BYTES = 1 << 10
+_ZSTD_STEP_BYTES = 1 << 8
 """Four bytes of zstd may stand for 128 KiB: what one step can grow to is bounded by this."""
+
+_ZLIB_STEP_BYTES, _ZLIB_PART_BYTES = 1 << 16, 1 << 20
+"""So much is read, and so much made of it, at a time: zlib would hold twice what it makes."""
 
 
 def decompress(body: bytes, encoding: str, max_bytes: int) -> Bytes:
@@ -39,7 +42,7 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> Bytes:
 
 def _snappy(body: bytes, max_bytes: int) -> Bytes:
     try:
-        claimed, _ = varint(body, 0)
+        claimed, head_bytes = varint(body, 0)
     except Malformed:
         raise _corrupt("snappy") from None
     if claimed > max_bytes:
@@ -49,7 +52,7 @@ def _snappy(body: bytes, max_bytes: int) -> Bytes:
         written = cramjam.snappy.decompress_raw_into(body, plain.data) if claimed else 0
     except cramjam.DecompressionError:
         raise _corrupt("snappy") from None
-    if written != claimed:
+    if written != claimed or (not claimed and len(body) > head_bytes):
         raise _corrupt("snappy")
     return plain
 
@@ -88,21 +91,40 @@ def _unsized_zstd(body: bytes, max_bytes: int) -> Bytes:
             raise _too_large("zstd", size, max_bytes)
     if not reader.eof or reader.unused_data:
         raise _corrupt("zstd")
-    return _array(b"".join(parts))
+    return _joined(parts, size)
 
 
 def _zlib(body: bytes, encoding: str, max_bytes: int) -> Bytes:
     # 32: a gzip or a zlib header, whichever is there.
     reader = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    parts: list[bytes] = []
+    size = 0
     try:
-        plain = reader.decompress(body, max_bytes + 1)
+        for at in range(0, len(body), _ZLIB_STEP_BYTES):
+            if reader.eof:
+                raise _corrupt(encoding)
+            rest = body[at : at + _ZLIB_STEP_BYTES]
+            while not reader.eof and (rest or len(parts[-1]) == _ZLIB_PART_BYTES):
+                parts.append(reader.decompress(rest, _ZLIB_PART_BYTES))
+                size += len(parts[-1])
+                if size > max_bytes:
+                    raise _too_large(encoding, size, max_bytes)
+                rest = reader.unconsumed_tail
     except zlib.error:
         raise _corrupt(encoding) from None
-    if len(plain) > max_bytes:
-        raise _too_large(encoding, len(plain), max_bytes)
-    if not reader.eof or reader.unused_data:
+    if not reader.eof or reader.unused_data or reader.unconsumed_tail:
         raise _corrupt(encoding)
-    return _array(plain)
+    return _joined(parts, size)
+
+
+def _joined(parts: list[bytes], size: int) -> Bytes:
+    """All *parts*, *size* bytes together."""
+    plain = np.empty(size, dtype=np.uint8)
+    at = 0
+    for part in parts:
+        plain[at : at + len(part)] = np.frombuffer(part, dtype=np.uint8)
+        at += len(part)
+    return plain
 
 
 def _array(plain: bytes) -> Bytes:

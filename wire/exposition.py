@@ -5,7 +5,7 @@ after block and keeps what is sound, as an import wants it. The protobuf format 
 ``exposition_protobuf``; ``decode`` chooses by content type.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -18,6 +18,7 @@ from wire import exposition_kernels as kernels
 from wire import exposition_lines as lines
 from wire import exposition_protobuf
 from wire.errors import Malformed
+from wire.exposition_exemplars import Found, read_plain
 from wire.exposition_kernels import OTHER_TYPE
 from wire.exposition_page import (
     MALFORMED_LINE,
@@ -54,15 +55,25 @@ def format_of(content_type: str) -> Format | None:
     return None
 
 
-def decode(body: bytes, content_type: str, now_ms: int) -> Scraped:
+def decode(
+    body: bytes,
+    content_type: str,
+    now_ms: int,
+    *,
+    native: bool = True,
+    always_classic: bool = True,
+) -> Scraped:
     """The page *body*; samples without a time of their own get *now_ms*.
 
-    A content type that ``format_of`` does not know is read as text 0.0.4. Raises Malformed, which
-    names the line and the reason in Prometheus' words, where anything cannot be read.
+    A content type that ``format_of`` does not know is read as text 0.0.4. *native* and
+    *always_classic*, see ``exposition_protobuf.decode``, concern protobuf only. Raises Malformed,
+    which names the line and the reason in Prometheus' words, where anything cannot be read.
     """
     chosen = format_of(content_type)
     if chosen is Format.PROTOBUF:
-        return exposition_protobuf.decode(body, now_ms)
+        return exposition_protobuf.decode(
+            body, now_ms, native=native, always_classic=always_classic
+        )
     decoder = TextDecoder(chosen is Format.OPENMETRICS, now_ms, strict=True)
     page = decoder.feed(body)
     decoder.finish()
@@ -95,19 +106,25 @@ class TextDecoder:
         values = np.empty(room)
         times_ms = np.empty(room, dtype=np.int64)
         comments = np.empty((room, 2), dtype=np.int64)
+        exemplar_spans = np.empty((room, 3), dtype=np.int64)
         count, timed, described, used, self._kind, exemplars = kernels.scan(
             page, len(block), self._openmetrics, self._kind,
-            keys, rows, shapes, kinds, values, times_ms, comments,
+            keys, rows, shapes, kinds, values, times_ms, comments, exemplar_spans,
         )  # fmt: skip
         scan = _Scan(
             keys[:used], rows[:count], shapes[:count], kinds[:count], values[:count],
             times_ms[:timed],
         )  # fmt: skip
-        scraped = Scraped(*single_samples((), (), (), self._now_ms), exemplars=exemplars)
+        scraped = Scraped(*single_samples((), (), (), self._now_ms))
         if self._ended and block:
             self._bad(scraped, block, 0, _AFTER_EOF)
         self._read_comments(scraped, block, comments[:described])
         self._read_long_numbers(scan, block)
+        for row, start, end in exemplar_spans[:exemplars].tolist():
+            if (exemplar := read_plain(block[start:end])) is not None:
+                scan.exemplars.add(row, exemplar)
+            else:
+                scan.shapes[row] = helpers.CAREFUL
         self._read_carefully(scraped, scan, block)
         scraped.batch, scraped.explicit = scan.batch(self._now_ms)
         self._lines_before += newlines
@@ -151,7 +168,7 @@ class TextDecoder:
             scan.shapes[row] = helpers.CAREFUL if np.isinf(value) else helpers.PLAIN
 
     def _read_carefully(self, scraped: Scraped, scan: "_Scan", block: bytes) -> None:
-        """Reads the lines that the kernel left, and counts exemplars."""
+        """Reads the lines that the kernel left."""
         for row in np.flatnonzero(scan.shapes == helpers.CAREFUL).tolist():
             start, end = scan.rows[row, :2].tolist()
             try:
@@ -162,7 +179,6 @@ class TextDecoder:
                 self._bad(scraped, block, start, str(error))
                 continue
             scan.put(row, sample)
-            scraped.exemplars += sample.exemplar
 
 
 @dataclass(slots=True)
@@ -178,6 +194,7 @@ class _Scan:
     more_keys: list[bytes] = field(default_factory=list)
     more_times_ms: list[int] = field(default_factory=list)
     more_bytes: int = 0
+    exemplars: Found = field(default_factory=Found)
 
     def put(self, row: int, sample: lines.Sample) -> None:
         """Fills *row* from a line that was read with care."""
@@ -191,6 +208,8 @@ class _Scan:
         if sample.time_ms is not None:
             self.rows[row, 6] = len(self.times_ms) + len(self.more_times_ms)
             self.more_times_ms.append(sample.time_ms)
+        if sample.exemplar is not None:
+            self.exemplars.add(row, sample.exemplar)
 
     def batch(self, now_ms: int) -> tuple[SeriesBatch, NDArray[np.bool_]]:
         """The batch of the rows that were read, and which of them name their time."""
@@ -198,6 +217,7 @@ class _Scan:
         rows, values = self.rows, self.values
         if not good.all():
             rows, values = rows[good], values[good]
+            self.exemplars.renumber(good)
         keys, times_ms = self.keys, self.times_ms
         if self.more_keys:
             more = np.frombuffer(b"".join(self.more_keys), dtype=np.uint8)
@@ -214,4 +234,4 @@ class _Scan:
             key_starts=np.ascontiguousarray(rows[:, 2]),
             key_ends=np.ascontiguousarray(rows[:, 3]),
         )
-        return batch, rows[:, 6] >= 0
+        return replace(batch, exemplars=self.exemplars.columns(batch)), rows[:, 6] >= 0

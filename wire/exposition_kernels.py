@@ -27,6 +27,7 @@ from wire.exposition_helpers import (
     PLAIN,
     QUOTE,
     SPACE,
+    TAB,
     ZERO,
     bound_print,
     compare,
@@ -53,14 +54,22 @@ _NEWLINE = 10
 def _ends_with(data: Any, at: Any, end: Any, first: Any, last: Any, length: Any) -> Any:
     """Whether the last word of [at, end) has these first and last letters and this length."""
     start = end - length
-    if start <= at or data[start - 1] != SPACE:
+    if start <= at or (data[start - 1] != SPACE and data[start - 1] != TAB):
         return False
     return data[start] == first and data[end - 1] == last
 
 
+@helper
+def _is_type(data: Any, at: Any, end: Any) -> Any:
+    """Whether the first word of [at, end), of more than five bytes, is TYPE."""
+    if data[at] != 84 or data[at + 1] != 89 or data[at + 2] != 80 or data[at + 3] != 69:
+        return False
+    return data[at + 4] == SPACE or data[at + 4] == TAB
+
+
 @kernel(
     "UniTuple(i8, 6)(u1[::1], i8, b1, i8, u1[::1], i8[:, ::1], u1[::1], u1[::1], f8[::1], i8[::1],"
-    " i8[:, ::1])"
+    " i8[:, ::1], i8[:, ::1])"
 )
 def scan(
     page: NDArray[np.uint8],
@@ -74,6 +83,7 @@ def scan(
     values: NDArray[np.float64],
     times_ms: NDArray[np.int64],
     comments: NDArray[np.int64],
+    exemplar_spans: NDArray[np.int64],
 ) -> tuple[int, int, int, int, int, int]:
     """Reads the whole lines in ``page[:size]``: (samples, timed, comments, key bytes, kind,
     exemplars).
@@ -83,8 +93,9 @@ def scan(
 
     Fills, a row a line that is no comment: ``rows[r] = (line start, line end, key start, key end,
     value start, value end, index into times_ms or -1)``, ``shapes[r]``, ``kinds[r]``,
-    ``values[r]``; ``times_ms`` for rows with a time of their own; and ``comments[c] = (line start,
-    line end)`` for lines that describe a metric (in OpenMetrics: all that begin with ``#``).
+    ``values[r]``; ``times_ms`` for rows with a time of their own; ``comments[c] = (line start,
+    line end)`` for lines that describe a metric (in OpenMetrics: all that begin with ``#``); and
+    ``exemplar_spans[e] = (row, start, end)`` for the plain exemplars of rows that were read.
     A line's end is where its newline stands. *keys* has room for 4 bytes a byte of the page and
     32 more; the others have as many rows as the page has lines.
     """
@@ -114,7 +125,7 @@ def scan(
                 comments[described, 0] = start
                 comments[described, 1] = end
                 described += 1
-                if describes and data[word] == 84:
+                if describes and _is_type(data, word, end):
                     if _ends_with(data, word, end, 104, 109, 9):
                         kind = np.int64(HISTOGRAM)
                     elif _ends_with(data, word, end, 115, 121, 7):
@@ -233,6 +244,9 @@ def scan(
             if here < end:
                 if not is_exemplar(data, here, end):
                     continue
+                exemplar_spans[exemplars, 0] = row
+                exemplar_spans[exemplars, 1] = here
+                exemplar_spans[exemplars, 2] = end
                 exemplars += 1
         elif here < end:
             here = skip_blanks(data, here, end)

@@ -15,10 +15,13 @@ from series.labels import METRIC_NAME, Labels, quote_name
 from series.metadata import Metadata
 from wire import floats
 from wire.errors import Malformed
+from wire.exposition_exemplars import MAX_SECONDS, Exemplar
 from wire.exposition_kernels import HISTOGRAM, SUMMARY
 
 BOUNDS = {HISTOGRAM: "le", SUMMARY: "quantile"}
 """The label whose value is a number, by type."""
+
+_MAX_QUOTED_BYTES = 1000
 
 _QUOTED = rb'"(?:\\[^\n]|[^\\"\n])*+"'
 _METRIC = rb"[a-zA-Z_:][a-zA-Z0-9_:]*+"
@@ -78,7 +81,7 @@ class Sample:
     labels: Labels
     value: float
     time_ms: int | None
-    exemplar: bool
+    exemplar: Exemplar | None
 
 
 def read_sample(line: bytes, openmetrics: bool, kind: int) -> Sample:
@@ -208,7 +211,7 @@ class _Line:
         except ValueError as error:
             raise Malformed(f"{error} {self._so_far()}") from None
 
-    def _time_and_exemplar(self) -> tuple[int | None, bool]:
+    def _time_and_exemplar(self) -> tuple[int | None, Exemplar | None]:
         token = self._next(self._dialect.time)
         time_ms = None
         if token == "TIMESTAMP":
@@ -217,12 +220,11 @@ class _Line:
             if token not in ("LINEBREAK", "COMMENT"):
                 self._fail("expected next entry after timestamp", token)
         if token == "COMMENT":
-            self._exemplar()
-            return time_ms, True
+            return time_ms, self._exemplar()
         if token != "LINEBREAK":
             what = "# symbol" if self._exact else "new record"
             self._fail(f"expected timestamp or {what}", token)
-        return time_ms, False
+        return time_ms, None
 
     def _milliseconds(self) -> int:
         text = self._token.decode()
@@ -233,24 +235,27 @@ class _Line:
 
     def _seconds(self, what: str) -> int:
         seconds = self._float()
-        if not abs(seconds) < 1e15:
+        if not abs(seconds) < MAX_SECONDS:
             raise Malformed(f"invalid {what} {self._token.strip().decode(errors='replace')}")
         return round(seconds * 1000)
 
-    def _exemplar(self) -> None:
-        """Checks the exemplar behind `` # {``."""
-        self._labels([], "exemplars have no name")
+    def _exemplar(self) -> Exemplar:
+        """Reads the exemplar behind `` # {``."""
+        pairs: list[tuple[str, str]] = []
+        self._labels(pairs, "exemplars have no name")
         if (token := self._next(self._dialect.value)) != "VALUE":
             self._fail("expected value after exemplar labels", token)
-        self._float()
+        value = self._float()
+        time_ms = None
         token = self._next(self._dialect.time)
         if token == "TIMESTAMP":
-            self._seconds("exemplar timestamp")
+            time_ms = self._seconds("exemplar timestamp")
             token = self._next(self._dialect.time)
             if token != "LINEBREAK":
                 self._fail("expected next entry after exemplar timestamp", token)
         elif token != "LINEBREAK":
             self._fail("expected timestamp or comment", token)
+        return Exemplar(Labels.of(dict(pairs)).key, value, time_ms)
 
     def comment(self) -> tuple[str, str, str] | None:
         head = (
@@ -336,8 +341,10 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def go_quote(raw: bytes) -> str:
-    """*raw* as Go's ``%q`` prints it; bytes that are not UTF-8 as ``\\xff``."""
+    """*raw* as Go's ``%q`` prints it, cut off; bytes that are not UTF-8 as ``\\xff``."""
     out = []
+    if len(raw) > _MAX_QUOTED_BYTES:
+        raw = raw[:_MAX_QUOTED_BYTES] + b"..."
     for char in raw.decode(errors="surrogateescape"):
         if "\udc80" <= char <= "\udcff":
             out.append(f"\\x{ord(char) - 0xDC00:02x}")

@@ -1,7 +1,7 @@
 """What an exposition page holds, whatever its format."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ class Scraped:
     """One page, or one block of it.
 
     - ``batch``: a row with one sample for each sample of the page, in its order, with canonical
-      keys; a series may occur twice. Samples without a time of their own share one time.
+      keys; a series may occur twice. Samples without a time of their own share one time. Native
+      histograms, starts and exemplars come in its columns.
     - ``explicit``: bool[S], whether the page names the sample's time.
     - ``metadata``: by metric family name.
-    - ``exemplars``: how many exemplars were read; they are not kept.
     - ``refused``: what cannot be stored, counted by reason (MALFORMED_LINE counts lines);
       ``refusals`` shows the first ten.
     """
@@ -35,9 +35,13 @@ class Scraped:
     batch: SeriesBatch
     explicit: NDArray[np.bool_]
     metadata: dict[str, Metadata] = field(default_factory=dict)
-    exemplars: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
+
+    @property
+    def exemplars(self) -> int:
+        """How many exemplars the page brings."""
+        return 0 if self.batch.exemplars is None else self.batch.exemplars.size
 
     def refuse(self, reason: str, detail: str, labels: Labels, time_ms: int) -> None:
         """Counts one sample (or line) as refused."""
@@ -72,3 +76,20 @@ def normal_nans(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """*values*, changed in place so that every NaN is Prometheus' normal one."""
     values.view(np.uint64)[np.isnan(values)] = _NORMAL_NAN_BITS
     return values
+
+
+def with_more(batch: SeriesBatch, more: SeriesBatch, first: int) -> SeriesBatch:
+    """*batch* with the histograms, starts and exemplars of *more*, whose rows begin at *first*."""
+    ids, starts_ms, exemplars = more.histogram_ids, more.starts_ms, more.exemplars
+    within = slice(first, first + more.series_count)
+    if ids is not None:
+        widened = np.full(batch.sample_count, -1, dtype=np.int64)
+        widened[within] = ids
+        batch = replace(batch, histogram_ids=widened, histograms=more.histograms)
+    if starts_ms is not None:
+        widened = np.zeros(batch.sample_count, dtype=np.int64)
+        widened[within] = starts_ms
+        batch = replace(batch, starts_ms=widened)
+    if exemplars is not None:
+        batch = replace(batch, exemplars=replace(exemplars, rows=exemplars.rows + first))
+    return batch

@@ -112,4 +112,7 @@ def _value(value: Any, labels: Labels) -> float:
 
 
 def _shown(value: Any) -> str:
+    # What is nested deeply cannot be printed.
+    if isinstance(value, list | dict):
+        return "[...]" if isinstance(value, list) else "{...}"
     return quote(str(value)[:100])

@@ -105,8 +105,7 @@ class NameBook:
         self._shapes_made: dict[int, Shape] = {}
         self._points = Interner()
         self.refused_points: dict[int, RefusedError] = {}
-        self.info_keys: dict[int, int] = {}
-        """The number of the key of target_info by resource, where it has one."""
+        self._info_keys = np.zeros(0, dtype=np.int64)
 
     @property
     def size_bytes(self) -> int:
@@ -119,13 +118,14 @@ class NameBook:
         """int64: the ids of the resources; unknown ones are learnt."""
         level, spans = self.resources, scanned.resources
         nothing_above = np.zeros(len(spans), dtype=np.int64)
-        known = level.interner.count
         ids = level.interner.ids(scanned.message, spans.starts, spans.ends, nothing_above)
         level.learn(lambda parent, text: make_resource(text, self._options))
-        for one in range(known, level.interner.count):
-            if one not in level.refused and (key := level.meaning(one).info_key):
-                self.info_keys[one] = self.table.add([key])
+        self._learn_info_keys()
         return ids
+
+    def info_keys(self, resource_ids: Numbers) -> Numbers:
+        """int64: the numbers of the keys of the resources' target_info, -1 where they have none."""
+        return self._info_keys[resource_ids]
 
     def scope_ids(self, scanned: Scanned, resource_ids: Numbers) -> Numbers:
         """int64: the ids of the scopes, negative below a refused resource."""
@@ -174,6 +174,18 @@ class NameBook:
         if len(new):
             self._learn_points(np.unique(new).tolist())
         return ids
+
+    def _learn_info_keys(self) -> None:
+        level = self.resources
+        new = range(len(self._info_keys), level.interner.count)
+        if not new:
+            return
+        found = [b"" if one in level.refused else level.meaning(one).info_key for one in new]
+        numbers = np.full(len(new), -1, dtype=np.int64)
+        has_key = np.array([bool(key) for key in found])
+        first = self.table.add([key for key in found if key])
+        numbers[has_key] = np.arange(first, self.table.count)
+        self._info_keys = np.concatenate([self._info_keys, numbers])
 
     def _make_scope(self, parent: int, text: bytes) -> Scope:
         resource, schema_url = self._schemas.meaning(parent)

@@ -41,7 +41,7 @@ def _same(a: Any, at: Any, end: Any, b: Any, b_at: Any) -> Any:
 
 @kernel(
     f"UniTuple(i8, 4)({_BYTES}, i8[::1], i8[::1], i8[::1], u8[::1],"
-    " i8[::1], u8[::1], i8[::1], i8[::1], u1[::1], i8, i8[::1])"
+    " i8[::1], u8[::1], i8[::1], i8[::1], i8[::1], u1[::1], i8, i8[::1])"
 )
 def intern(
     message: NDArray[np.uint8],
@@ -53,6 +53,7 @@ def intern(
     hashes: NDArray[np.uint64],
     known_parents: NDArray[np.int64],
     known_ends: NDArray[np.int64],
+    followers: NDArray[np.int64],
     arena: NDArray[np.uint8],
     known: int,
     ids: NDArray[np.int64],
@@ -61,8 +62,10 @@ def intern(
 
     ``slots`` (a power of two long) holds id + 1 or 0; id ``i`` has ``hashes[i]``,
     ``known_parents[i]`` and the bytes from ``known_ends[i]`` to ``known_ends[i + 1]`` of *arena*.
-    Returns (how many are known, spans for which there was no room, their bytes, bytes in use of
-    the arena); those without room and those whose parent is negative have id -1.
+    ``followers[i]`` is what came after it the last time: senders repeat themselves, so that is
+    compared first, and only where it is another a hash is made; the last of *followers* is what
+    came first. Returns (how many are known, spans for which there was no room, their bytes, bytes
+    in use of the arena); those without room and those whose parent is negative have id -1.
     """
     data = pointer(message)
     texts = pointer(arena)
@@ -71,40 +74,53 @@ def intern(
     used: Any = known_ends[count]
     lacking: Any = np.int64(0)
     lacking_bytes: Any = np.int64(0)
+    last: Any = np.int64(len(followers) - 1)
     for k in range(len(starts)):
         ids[k] = -1
-        if parents[k] < 0:
+        parent = parents[k]
+        if parent < 0:
             continue
         start = starts[k]
         end = ends[k]
-        code = _hash(data, start, end, parents[k], seed[0], seed[1])
+        one = followers[last]
+        if (
+            one < count
+            and known_parents[one] == parent
+            and known_ends[one + 1] - known_ends[one] == end - start
+            and _same(data, start, end, texts, known_ends[one])
+        ):
+            ids[k] = one
+            last = one
+            continue
+        code = _hash(data, start, end, parent, seed[0], seed[1])
         slot = code & mask
         while slots[slot] != 0:
             one = slots[slot] - 1
             if (
                 hashes[one] == code
-                and known_parents[one] == parents[k]
+                and known_parents[one] == parent
                 and known_ends[one + 1] - known_ends[one] == end - start
                 and _same(data, start, end, texts, known_ends[one])
             ):
                 ids[k] = one
                 break
             slot = (slot + np.uint64(1)) & mask
-        if ids[k] >= 0:
-            continue
-        if count >= len(hashes) or 2 * count >= len(slots) or end - start > len(arena) - used:
-            lacking += 1
-            lacking_bytes += end - start
-            continue
-        for at in range(start, end):
-            texts[used] = data[at]
-            used += 1
-        slots[slot] = count + 1
-        hashes[count] = code
-        known_parents[count] = parents[k]
-        known_ends[count + 1] = used
-        ids[k] = count
-        count += 1
+        if ids[k] < 0:
+            if count >= len(hashes) or 2 * count >= len(slots) or end - start > len(arena) - used:
+                lacking += 1
+                lacking_bytes += end - start
+                continue
+            for at in range(start, end):
+                texts[used] = data[at]
+                used += 1
+            slots[slot] = count + 1
+            hashes[count] = code
+            known_parents[count] = parent
+            known_ends[count + 1] = used
+            ids[k] = count
+            count += 1
+        followers[last] = ids[k]
+        last = ids[k]
     return count, lacking, lacking_bytes, used
 
 

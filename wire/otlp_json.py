@@ -1,8 +1,8 @@
 """OTLP's JSON: a request as the protobuf bytes that say the same, so that one reader suffices.
 
 Source: OTLP specification, "JSON Protobuf Encoding": keys in lowerCamelCase (the names of the proto
-files are taken too), 64-bit integers also as texts, enums as numbers (names are taken too), unknown
-keys ignored, null as if left out.
+files are taken too), 64-bit integers also as texts, enums as numbers (names are taken too), ids of
+traces and spans in hexadecimal, unknown keys ignored, null as if left out.
 """
 
 import base64
@@ -47,7 +47,7 @@ Write = Callable[[int, Any, str, int], bytes]
 
 def _integer(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | str | float):
-        raise Malformed(f"json: {key}: {value!r} is not an integer")
+        raise Malformed(f"json: {key}: not an integer")
     try:
         number = int(value)
     except (ValueError, OverflowError):
@@ -125,9 +125,26 @@ def _doubles(number: int, value: Any, key: str, depth: int) -> bytes:
     return _write_bytes(number, b"".join(packed))
 
 
-def _presence(number: int, value: Any, key: str, depth: int) -> bytes:
-    """Repeated messages that are only counted: an empty one for each."""
-    return b"".join(_write_bytes(number, b"") for _ in _list(value, key))
+def _sint32(number: int, value: Any, key: str, depth: int) -> bytes:
+    whole = _integer(value, key)
+    whole -= (whole >> 63) << 64
+    if not -(1 << 31) <= whole < 1 << 31:
+        raise Malformed(f"json: {key}: {whole} does not fit 32 bits")
+    return varint_bytes(number << 3 | VARINT) + varint_bytes(
+        2 * whole if whole >= 0 else -2 * whole - 1
+    )
+
+
+def _varints(number: int, value: Any, key: str, depth: int) -> bytes:
+    packed = [varint_bytes(_integer(one, key)) for one in _list(value, key)]
+    return _write_bytes(number, b"".join(packed))
+
+
+def _hex(number: int, value: Any, key: str, depth: int) -> bytes:
+    try:
+        return _write_bytes(number, bytes.fromhex(value))
+    except (TypeError, ValueError):
+        raise Malformed(f"json: {key}: not hexadecimal") from None
 
 
 def _one(kind: str) -> Write:
@@ -227,7 +244,7 @@ _FIELDS: dict[str, dict[str, tuple[int, Write]]] = {
         "attributes": (7, _many("key_value")),
         "as_double": (4, _double),
         "as_int": (6, _fixed64),
-        "exemplars": (5, _presence),
+        "exemplars": (5, _many("exemplar")),
         "flags": (8, _varint),
     },
     "histogram": {
@@ -237,10 +254,31 @@ _FIELDS: dict[str, dict[str, tuple[int, Write]]] = {
         "sum": (5, _double),
         "bucket_counts": (6, _fixed64s),
         "explicit_bounds": (7, _doubles),
-        "exemplars": (8, _presence),
+        "exemplars": (8, _many("exemplar")),
         "flags": (10, _varint),
     },
-    "exponential_histogram": {**_POINT, "exemplars": (11, _presence)},
+    "exponential_histogram": {
+        **_POINT,
+        "attributes": (1, _many("key_value")),
+        "count": (4, _fixed64),
+        "sum": (5, _double),
+        "scale": (6, _sint32),
+        "zero_count": (7, _fixed64),
+        "positive": (8, _one("buckets")),
+        "negative": (9, _one("buckets")),
+        "flags": (10, _varint),
+        "exemplars": (11, _many("exemplar")),
+        "zero_threshold": (14, _double),
+    },
+    "buckets": {"offset": (1, _sint32), "bucket_counts": (2, _varints)},
+    "exemplar": {
+        "time_unix_nano": (2, _fixed64),
+        "as_double": (3, _double),
+        "span_id": (4, _hex),
+        "trace_id": (5, _hex),
+        "as_int": (6, _fixed64),
+        "filtered_attributes": (7, _many("key_value")),
+    },
     "summary": {
         **_POINT,
         "attributes": (7, _many("key_value")),

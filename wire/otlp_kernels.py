@@ -1,4 +1,4 @@
-"""Kernels of the OTLP door that read its messages: their fields, and data points.
+"""Kernel of the OTLP door that reads data points.
 
 Message and field numbers: opentelemetry/proto/metrics/v1/metrics.proto. As in
 ``wire.protobuf_helpers`` no read goes beyond the *end* that it was compared with.
@@ -11,84 +11,33 @@ from numpy.typing import NDArray
 
 from series.batch import STALE_NAN_BITS
 from series.jit import helper, kernel, load_u64, pointer
-from wire.protobuf_helpers import (
-    OK,
-    UNEXPECTED_END,
-    WRONG_WIRE_TYPE,
-    read_length,
-    read_tag,
-    read_varint,
-    skip_field,
-)
+from wire.otlp_helpers import FIXED64, read_field
+from wire.protobuf_helpers import OK, UNEXPECTED_END, WRONG_WIRE_TYPE, read_tag, skip_field
 
-NUMBER, HISTOGRAM, SUMMARY, EXPONENTIAL = 0, 1, 2, 3
-"""Kinds of data points."""
+NUMBER, HISTOGRAM, SUMMARY, NATIVE = 0, 1, 2, 3
+"""Kinds of data points; NATIVE are exponential ones."""
+CONVERTED = 8
+"""A kind only on the way in: a histogram that becomes a NATIVE one."""
 
 GOOD = 0
 IRREGULAR = 1
 """The point must be written in the usual order first: attributes apart, arrays not packed."""
 NO_VALUE = 2
 BAD_BUCKETS = 3
-UNSUPPORTED = 4
+INVALID_NATIVE = 4
 
 NO_ROOM = 100
 """A status: there are more values than so many bytes usually hold."""
 
 HAS_SUM = 4
 """Added to the kind in a point's shape."""
-TIME_MS, ATTRIBUTES, ATTRIBUTES_END, VALUES_END, BOUNDS_END, SHAPE = range(6)
+TIME_MS, ATTRIBUTES, ATTRIBUTES_END, VALUES_END, BOUNDS_END, SHAPE, START_MS = range(7)
 """Rows of what ``read_points`` tells of points."""
 
 _BYTES = "Array(u1, 1, 'C', True)"
 _STALE_NAN = np.uint64(STALE_NAN_BITS)
 _NO_RECORDED_VALUE = 1
 _NS = np.uint64(1_000_000)
-
-
-@kernel(f"UniTuple(i8, 3)({_BYTES}, i8[::1], i8[::1], i8, i8[:, ::1])")
-def list_fields(
-    message: NDArray[np.uint8],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    max_number: int,
-    rows: NDArray[np.int64],
-) -> tuple[int, int, int]:
-    """The fields numbered 1 to *max_number* of the messages [starts[k], ends[k]).
-
-    A column of *rows* is (k, number, wire type, start of the tag, start, end); of a varint *start*
-    is the value. Returns (status, position, how many): where they are more than *rows* holds, the
-    rest is only counted.
-    """
-    data = pointer(message)
-    count: Any = np.int64(0)
-    for parent in range(len(starts)):
-        at = starts[parent]
-        end = ends[parent]
-        while at < end:
-            tag_at = at
-            number, wire_type, at, status = read_tag(data, at, end)
-            if status != OK:
-                return status, at, count
-            start = at
-            if wire_type == 2:
-                size, start, status = read_length(data, at, end)
-                at = start + size
-            elif wire_type == 0:
-                start, at, status = read_varint(data, at, end)
-            else:
-                at, status = skip_field(data, at, end, wire_type)
-            if status != OK:
-                return status, tag_at, count
-            if number <= max_number:
-                if count < rows.shape[1]:
-                    rows[0, count] = parent
-                    rows[1, count] = number
-                    rows[2, count] = wire_type
-                    rows[3, count] = tag_at
-                    rows[4, count] = start
-                    rows[5, count] = at
-                count += 1
-    return OK, 0, count
 
 
 @helper
@@ -120,7 +69,7 @@ def _quantile(data: Any, at: Any, end: Any) -> Any:
 
 @kernel(
     f"UniTuple(i8, 3)({_BYTES}, i8[::1], i8[::1], u1[::1],"
-    " i8[:, ::1], u1[::1], f8[::1], u8[::1], f8[::1], u8[::1])"
+    " i8[:, ::1], u1[::1], f8[::1], u8[::1], f8[::1], u8[::1], i8[:, ::1])"
 )
 def read_points(
     message: NDArray[np.uint8],
@@ -133,14 +82,16 @@ def read_points(
     value_bits: NDArray[np.uint64],
     bounds: NDArray[np.float64],
     bound_bits: NDArray[np.uint64],
+    exemplar_spans: NDArray[np.int64],
 ) -> tuple[int, int, int]:
     """Reads the data points [starts[p], ends[p]); (status, position, exemplars seen).
 
     ``points[:, p]`` gets what is named above, ``verdicts[p]`` GOOD or why the point is not. A good
     point appends to *values*: a number its value; a histogram the cumulative counts of its bounded
     buckets, of the last one, the sum if it has one, and the count; a summary the values of its
-    quantiles, the sum and the count; stale markers in their place where no value was recorded. A
-    histogram's bounds and a summary's quantiles go to *bounds*. ``..._bits`` are the same memory.
+    quantiles, the sum and the count; a native histogram 0; stale markers in their place where no
+    value was recorded. A histogram's bounds and a summary's quantiles go to *bounds*. ``..._bits``
+    are the same memory. ``exemplar_spans[e] = (point, start, end)``, as far as there is room.
     """
     data = pointer(message)
     value_at: Any = np.int64(0)
@@ -152,17 +103,21 @@ def read_points(
         if value_at + (end - at) // 8 + 3 > len(values) or bound_at + (end - at) // 8 > len(bounds):
             return NO_ROOM, at, exemplars
         kind = kinds[point]
+        converted = kind == CONVERTED
+        if converted:
+            kind = np.uint8(HISTOGRAM)
         attributes_field, flags_field, exemplars_field = 7, 8, 5
         if kind == HISTOGRAM:
             attributes_field, flags_field, exemplars_field = 9, 10, 8
         elif kind == SUMMARY:
             exemplars_field = -1
-        elif kind == EXPONENTIAL:
+        elif kind == NATIVE:
             attributes_field, flags_field, exemplars_field = 1, 10, 11
         verdict = GOOD
         attributes = at
         attributes_end = at
         time_ns = np.uint64(0)
+        start_ns = np.uint64(0)
         flags = np.int64(0)
         first = np.uint64(0)
         has_first = False
@@ -176,26 +131,12 @@ def read_points(
         new_bounds = bound_at
         while at < end:
             tag_at = at
-            number, wire_type, at, status = read_tag(data, at, end)
-            if status != OK:
-                return status, at, exemplars
-            start = at
-            word = np.uint64(0)
-            if wire_type == 2:
-                size, start, status = read_length(data, at, end)
-                at = start + size
-            elif wire_type == 1:
-                if end - at < 8:
-                    status = UNEXPECTED_END
-                else:
-                    word = load_u64(data, at)
-                    at += 8
-            elif wire_type == 0:
-                start, at, status = read_varint(data, at, end)
-            else:
-                at, status = skip_field(data, at, end, wire_type)
+            number, wire_type, start, at, status = read_field(data, at, end)
             if status != OK:
                 return status, tag_at, exemplars
+            word = np.uint64(0)
+            if wire_type == FIXED64:
+                word = load_u64(data, start)
             wanted = wire_type
             if number == attributes_field:
                 wanted = 2
@@ -206,6 +147,10 @@ def read_points(
                 attributes_end = at
             elif number == exemplars_field:
                 wanted = 2
+                if exemplars < len(exemplar_spans):
+                    exemplar_spans[exemplars, 0] = point
+                    exemplar_spans[exemplars, 1] = start
+                    exemplar_spans[exemplars, 2] = at
                 exemplars += 1
             elif number == flags_field:
                 wanted = 0
@@ -213,7 +158,10 @@ def read_points(
             elif number == 3:
                 wanted = 1
                 time_ns = word
-            elif kind == EXPONENTIAL:
+            elif number == 2:
+                wanted = 1
+                start_ns = word
+            elif kind == NATIVE:
                 continue
             elif number == 4:
                 wanted = 1
@@ -257,11 +205,12 @@ def read_points(
             if wire_type != wanted:
                 return WRONG_WIRE_TYPE, tag_at, exemplars
 
-        shape = np.int64(kind)
-        if kind == EXPONENTIAL:
-            verdict = UNSUPPORTED
-        elif verdict == IRREGULAR:
+        shape = np.int64(NATIVE if converted else kind)
+        if verdict == IRREGULAR:
             pass
+        elif shape == NATIVE:
+            values[new_values] = 0.0
+            new_values += 1
         elif kind == NUMBER:
             if not has_first and not flags & _NO_RECORDED_VALUE:
                 verdict = NO_VALUE
@@ -316,4 +265,5 @@ def read_points(
         points[VALUES_END, point] = value_at
         points[BOUNDS_END, point] = bound_at
         points[SHAPE, point] = shape
+        points[START_MS, point] = np.int64(start_ns // _NS)
     return OK, 0, exemplars

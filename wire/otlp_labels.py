@@ -14,14 +14,14 @@ from wire import otlp_kernels as kernels
 from wire.errors import Malformed
 from wire.otlp_attributes import Pairs, attributes, plain_text, text
 from wire.otlp_names import UnnamableError, label_name, metric_name, unit_name
-from wire.otlp_options import Options
+from wire.otlp_options import Options, Strategy
 from wire.otlp_rewrite import varint_bytes
-from wire.otlp_scan import GAUGE, HISTOGRAM, SUM, SUMMARY
+from wire.otlp_walk_kernels import EXPONENTIAL, GAUGE, HISTOGRAM, SUM, SUMMARY
 from wire.protobuf import texts, varint
 
 TARGET_INFO = "target_info"
 
-_SHORT = 200
+_SHORT, _MEDIUM = 200, 500
 _cached_label_name = lru_cache(4096)(label_name)
 
 _NAMESPACE, _NAME, _INSTANCE = "service.namespace", "service.name", "service.instance.id"
@@ -118,29 +118,41 @@ def make_metric(
     scope: Scope, identity: bytes, kind: int, monotonic: bool, options: Options
 ) -> Metric:
     """The Metric of the naming bytes of a ``Metric`` message; raises RefusedError."""
+    told_of = _told_of if len(identity) <= _MEDIUM else _read_identity
+    name, metadata = told_of(identity, kind, monotonic, options.translation_strategy)
+    labels = {}
+    if options.type_and_unit_labels:
+        labels = {"__type__": metadata.type, "__unit__": metadata.unit}
+    return Metric(scope, name, metadata, labels)
+
+
+def _read_identity(
+    identity: bytes, kind: int, monotonic: bool, strategy: Strategy
+) -> tuple[str, Metadata]:
+    """The name of a metric as its series have it, and what is told of it; raises RefusedError."""
     try:
         sent, description, unit = (text(one) for one in texts(identity, 3))
     except Malformed as error:
         raise RefusedError("invalid-metric-name", f"metric: {error}") from None
-    strategy = options.translation_strategy
     counter = kind == SUM and monotonic
     try:
         name = metric_name(strategy, sent, unit, counter=counter, gauge=kind == GAUGE)
     except UnnamableError as error:
         raise RefusedError("invalid-metric-name", str(error)) from None
-    word = {HISTOGRAM: "histogram", SUMMARY: "summary"}.get(kind, "counter" if counter else "gauge")
-    metadata = Metadata(word, description, unit_name(strategy, unit))
-    labels = {}
-    if options.type_and_unit_labels:
-        labels = {"__type__": word, "__unit__": metadata.unit}
-    return Metric(scope, name, metadata, labels)
+    words = {HISTOGRAM: "histogram", EXPONENTIAL: "histogram", SUMMARY: "summary"}
+    word = words.get(kind, "counter" if counter else "gauge")
+    return name, Metadata(word, description, unit_name(strategy, unit))
+
+
+# Many resources have metrics of the same names, and points with the same attributes.
+_told_of = lru_cache(4096)(_read_identity)
 
 
 def make_shape(shape: int, limits: Iterable[float]) -> Shape:
     """The Shape of points of that shape (see ``otlp_kernels``); *limits* bounds or quantiles."""
     kind = shape % kernels.HAS_SUM
     total: list[tuple[str, Label | None]] = [("_sum", None)] if shape & kernels.HAS_SUM else []
-    if kind == kernels.NUMBER:
+    if kind in (kernels.NUMBER, kernels.NATIVE):
         return Shape((("", None),))
     if kind == kernels.SUMMARY:
         quantiles = [("", encode_label("quantile", plain_text(one))) for one in limits]
@@ -151,12 +163,11 @@ def make_shape(shape: int, limits: Iterable[float]) -> Shape:
 
 def point_keys(metric: Metric, shape: Shape, message: bytes, options: Options) -> list[bytes]:
     """The keys of the series of a point; *message* is its attribute fields. Raises RefusedError."""
-    labels: dict[str, str] = {}
-    number = varint(message, 0)[0] >> 3 if message else 0
-    pairs = _attributes(message, number, f'metric "{metric.name}"')
-    for name, value in sorted(pairs, key=lambda pair: pair[0]):
-        final = _label_name(name, options)
-        labels[final] = f"{labels[final]};{value}" if final in labels else value
+    try:
+        labels = (_labels_of if len(message) <= _MEDIUM else _read_labels)(message, options)
+    except Malformed as error:
+        detail = f'attributes of metric "{metric.name}": {error}'
+        raise RefusedError("invalid-attributes", detail) from None
     resource = metric.scope.resource
     labels = {
         **resource.promoted,
@@ -167,6 +178,24 @@ def point_keys(metric: Metric, shape: Shape, message: bytes, options: Options) -
     }
     encoded = encode_labels(labels)
     return [_join(encoded, metric.name + suffix, label) for suffix, label in shape.suffixes]
+
+
+def _read_labels(message: bytes, options: Options) -> dict[str, str]:
+    """The labels that the attribute fields of a point make; raises Malformed and RefusedError."""
+    number = varint(message, 0)[0] >> 3 if message else 0
+    return _merged(attributes(message, number), options)
+
+
+_labels_of = lru_cache(8192)(_read_labels)
+
+
+def _merged(pairs: Pairs, options: Options) -> dict[str, str]:
+    """Attributes as labels; the values of those that get the same name, by semicolons."""
+    labels: dict[str, str] = {}
+    for name, value in sorted(pairs, key=lambda pair: pair[0]):
+        final = _label_name(name, options)
+        labels[final] = f"{labels[final]};{value}" if final in labels else value
+    return labels
 
 
 def encode_labels(labels: dict[str, str]) -> list[Label]:
@@ -231,13 +260,9 @@ def _info_key(pairs: Pairs, identity: dict[str, str], options: Options) -> bytes
     """The key of target_info; b"" where nothing but the identity is known, or not even that."""
     if all(name in _IDENTIFYING for name, _ in pairs):
         return b""
-    labels: dict[str, str] = {}
-    for name, value in sorted(pairs, key=lambda pair: pair[0]):
-        if name in _IDENTIFYING and not options.keep_identifying_resource_attributes:
-            continue
-        final = _label_name(name, options)
-        labels[final] = f"{labels[final]};{value}" if final in labels else value
-    labels |= identity
+    if not options.keep_identifying_resource_attributes:
+        pairs = [pair for pair in pairs if pair[0] not in _IDENTIFYING]
+    labels = _merged(pairs, options) | identity
     if not labels.get("job") and not labels.get("instance"):
         return b""
     return _join(encode_labels(labels), TARGET_INFO, None)

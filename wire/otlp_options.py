@@ -37,6 +37,8 @@ class Options:
     - ``promote_scope_metadata``: name, version, schema URL and attributes of the instrumentation
       scope become labels ``otel_scope_*``.
     - ``type_and_unit_labels``: series carry ``__type__`` and ``__unit__``.
+    - ``convert_histograms_to_nhcb``: cumulative histograms with explicit buckets become native ones
+      with custom buckets.
     - ``lookback_delta_ms``: of the query engine; target_info has a sample at least every half.
     - ``max_delta_series``: of how many series a tenant's delta sums are remembered.
     """
@@ -49,6 +51,7 @@ class Options:
     label_name_underscore_sanitization: bool = True
     promote_scope_metadata: bool = False
     type_and_unit_labels: bool = False
+    convert_histograms_to_nhcb: bool = False
     lookback_delta_ms: int = 300_000
     max_delta_series: int = 100_000
 
@@ -58,6 +61,7 @@ _FLAGS = (
     "keep_identifying_resource_attributes",
     "label_name_underscore_sanitization",
     "promote_scope_metadata",
+    "convert_histograms_to_nhcb",
 )
 _LISTS = ("promote_resource_attributes", "ignore_resource_attributes")
 
@@ -77,9 +81,6 @@ def options_from_config(block: Mapping[str, object]) -> Options:
             chosen[key] = _names(key, value)
         elif key == "translation_strategy":
             chosen[key] = _strategy(value)
-        elif key == "convert_histograms_to_nhcb":
-            if value is not False:
-                raise ValueError(f"otlp.{key}: native histograms are not supported yet")
         else:
             raise ValueError(f"otlp.{key}: unknown key")
     options = Options(**chosen)  # type: ignore[arg-type]

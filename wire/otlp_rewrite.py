@@ -12,9 +12,8 @@ def metric_identity(metric: bytes) -> bytes:
     return b"".join(_field(number, text) for number, text in enumerate(found, 1) if text)
 
 
-def point_in_order(point: bytes, *, histogram: bool) -> bytes:
+def point_in_order(point: bytes, attributes_number: int, *, histogram: bool) -> bytes:
     """A data point with its attributes side by side and, of a histogram, its arrays packed."""
-    attributes_number = 9 if histogram else 7
     attributes, rest = bytearray(), bytearray()
     arrays = {6: bytearray(), 7: bytearray()} if histogram else {}
     for number, wire_type, value in fields(point):

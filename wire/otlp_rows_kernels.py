@@ -1,4 +1,4 @@
-"""Kernels from data points to rows of a batch, and from deltas to totals."""
+"""Kernels from data points to rows of a batch and times of resources, and from deltas to totals."""
 
 from typing import Any
 
@@ -38,6 +38,30 @@ def spread_rows(
                 row += 1
         value = end
     return int(row)
+
+
+@kernel("void(b1[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1])")
+def time_ranges(
+    chosen: NDArray[np.bool_],
+    times_ms: NDArray[np.int64],
+    metrics: NDArray[np.int64],
+    scopes: NDArray[np.int64],
+    resources: NDArray[np.int64],
+    earliest_ms: NDArray[np.int64],
+    latest_ms: NDArray[np.int64],
+) -> None:
+    """The *earliest_ms* and *latest_ms* of the *chosen* points of each resource.
+
+    Point p is of metric ``metrics[p]``, that of scope ``scopes[metrics[p]]``, and so on. Without a
+    chosen point a resource's latest is before its earliest.
+    """
+    earliest_ms[:] = np.iinfo(np.int64).max
+    latest_ms[:] = np.iinfo(np.int64).min
+    for point in range(len(chosen)):
+        if chosen[point]:
+            one = resources[scopes[metrics[point]]]
+            earliest_ms[one] = min(earliest_ms[one], times_ms[point])
+            latest_ms[one] = max(latest_ms[one], times_ms[point])
 
 
 @kernel("i8(i8[::1], i8[::1], f8[::1], f8[::1], f8[::1], i8[::1], u1[::1])")

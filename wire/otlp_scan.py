@@ -1,8 +1,8 @@
 """The scan of an ExportMetricsServiceRequest: from protobuf bytes to tables and columns.
 
 The message is a tree: request, resources, scopes, metrics, their data (a gauge, a sum, ...), data
-points. Each level is listed by one kernel call from the spans of the level above; the points are
-then read into columns. Names and attributes stay what they are, spans of bytes.
+points. One kernel walks it and lists what there is; another reads the points into columns. Names
+and attributes stay what they are, spans of bytes.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wire import otlp_kernels as kernels
+from wire import otlp_walk_kernels as walk_kernels
 from wire.errors import Malformed
+from wire.exemplar_columns import MAX_EXEMPLARS
+from wire.otlp_native import Natives, read_natives
 from wire.otlp_rewrite import metric_identity, point_in_order
+from wire.otlp_walk_kernels import EXPONENTIAL, GAUGE, HISTOGRAM, SUM, SUMMARY
 from wire.protobuf import STATUS_TEXTS
 from wire.protobuf_helpers import OK
 
@@ -21,26 +25,24 @@ Bytes = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 
 MAX_FIELDS = 2_000_000
-"""Fields of one level of a request, data points among them."""
+"""Resources, scopes, metrics or data points of a request."""
 MAX_IRREGULAR = 10_000
 """Metrics and points that have to be put in order first: each costs microseconds."""
 
-GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY = 5, 7, 9, 10, 11
-"""Numbers of the data fields of a Metric."""
 UNSPECIFIED, DELTA, CUMULATIVE = 0, 1, 2
 """Aggregation temporalities."""
 
-_IS_DATA = np.zeros(SUMMARY + 1, dtype=np.bool_)
-_IS_DATA[[GAUGE, SUM, HISTOGRAM, EXPONENTIAL, SUMMARY]] = True
 _POINT_KINDS = np.zeros(SUMMARY + 1, dtype=np.uint8)
 _POINT_KINDS[[GAUGE, SUM]] = kernels.NUMBER
 _POINT_KINDS[HISTOGRAM] = kernels.HISTOGRAM
-_POINT_KINDS[EXPONENTIAL] = kernels.EXPONENTIAL
+_POINT_KINDS[EXPONENTIAL] = kernels.NATIVE
 _POINT_KINDS[SUMMARY] = kernels.SUMMARY
 
-_NAMING_FIELDS = 3
-_LENGTH, _VARINT = 2, 0
-_PARENT, _NUMBER, _WIRE_TYPE, _TAG, _START, _END = range(6)
+_ATTRIBUTES_NUMBERS = {kernels.NATIVE: 1, kernels.HISTOGRAM: 9, kernels.CONVERTED: 9}
+"""The numbers of the attribute fields of points, where they are not 7."""
+
+_USUAL_SIZES = (256, 128, 32, 24)
+"""Bytes that a resource, a scope, a metric, a point at least have as a rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,11 @@ class Scanned:
     - ``metrics``: the naming part (name, description, unit) of every data of a Metric, below a
       scope; with ``metric_kinds`` (GAUGE ...), ``temporalities`` and ``monotonic``.
     - ``attributes``: of every point, below a metric.
-    - ``shapes``, ``times_ms``, ``value_ends``, ``bound_ends``, ``values``, ``bounds``,
-      ``verdicts``: see ``otlp_kernels.read_points``.
-    - ``exemplars``: how many there were.
+    - ``shapes``, ``times_ms``, ``starts_ms``, ``value_ends``, ``bound_ends``, ``values``,
+      ``bounds``, ``verdicts``: see ``otlp_kernels.read_points``.
+    - ``natives``: the points that are native histograms; None where there are none.
+    - ``exemplars``: how many there were; ``exemplar_spans`` int64[E, 3]: (point, start, end) of the
+      first of them.
     """
 
     message: Bytes
@@ -82,67 +86,74 @@ class Scanned:
     attributes: Spans
     shapes: Numbers
     times_ms: Numbers
+    starts_ms: Numbers
     value_ends: Numbers
     bound_ends: Numbers
     values: NDArray[np.float64]
     bounds: NDArray[np.float64]
     verdicts: Bytes
+    natives: Natives | None
     exemplars: int
+    exemplar_spans: Numbers
 
 
-def scan(message: Bytes) -> Scanned:
-    """The columns of the request in *message*; raises Malformed where it is none."""
-    whole = Spans(*(np.array([at], dtype=np.int64) for at in (0, len(message), 0)))
-    resource_metrics = _spans(_fields(message, whole, 1), 1)
-    below_resources = _fields(message, resource_metrics, 2)
-    scope_metrics = _spans(below_resources, 2)
-    below_scopes = _fields(message, scope_metrics, 3)
-    metrics = _spans(below_scopes, 2)
-    named = _fields(message, metrics, SUMMARY)
-    is_data = _IS_DATA[named[_NUMBER]]
-    data, kinds = _lengths(named, is_data), named[_NUMBER, is_data]
-    below_data = _fields(message, data, 3)
-    message, identities = _identities(message, metrics, named, data)
-    points = _spans(below_data, 1)
-    # Field 2 and 3 of a gauge and a summary mean nothing.
-    typed = below_data[:, below_data[_NUMBER] != 1]
-    typed = typed[:, np.isin(kinds[typed[_PARENT]], (SUM, HISTOGRAM, EXPONENTIAL))]
-    message, columns = _read_points(message, points, _POINT_KINDS[kinds[points.parents]])
+def scan(message: Bytes, *, convert: bool = False) -> Scanned:
+    """The columns of the request in *message*; raises Malformed where it is none.
+
+    With *convert* cumulative histograms with explicit buckets become native ones.
+    """
+    resources, scopes, metrics, points = _walk(message)
+    message, identity_starts, identity_ends = _identities(message, metrics)
+    start, end, parent = walk_kernels.START, walk_kernels.END, walk_kernels.PARENT
+    kinds = metrics[walk_kernels.KIND]
+    above = points[parent]
+    point_kinds = _POINT_KINDS[kinds]
+    if convert:
+        cumulative = metrics[walk_kernels.TEMPORALITY] == CUMULATIVE
+        point_kinds[cumulative & (kinds == HISTOGRAM)] = kernels.CONVERTED
+    message, columns = _read_points(message, points, point_kinds[above])
+    natives = _natives(message, columns, point_kinds[above])
     return Scanned(
         message,
-        resources=_singles(below_resources, 1, len(resource_metrics)),
-        scopes=_below(_singles(below_scopes, 1, len(scope_metrics)), scope_metrics.parents),
-        scope_schemas=_singles(below_scopes, 3, len(scope_metrics)),
-        metrics=_below(identities, metrics.parents[data.parents]),
+        resources=Spans(resources[start], resources[end], np.zeros_like(resources[start])),
+        scopes=Spans(scopes[start], scopes[end], scopes[parent]),
+        scope_schemas=Spans(
+            scopes[walk_kernels.SCHEMA_START], scopes[walk_kernels.SCHEMA_END], scopes[parent]
+        ),
+        metrics=Spans(identity_starts, identity_ends, metrics[parent]),
         metric_kinds=kinds,
-        temporalities=_varints(typed, 2, len(data)),
-        monotonic=(_varints(typed, 3, len(data)) != 0) & (kinds == SUM),
-        attributes=Spans(columns.starts, columns.ends, points.parents),
+        temporalities=metrics[walk_kernels.TEMPORALITY],
+        monotonic=metrics[walk_kernels.MONOTONIC] != 0,
+        attributes=Spans(columns.attributes, columns.attributes_end, above),
         shapes=columns.shapes,
         times_ms=columns.times_ms,
+        starts_ms=columns.starts_ms,
         value_ends=columns.value_ends,
         bound_ends=columns.bound_ends,
         values=columns.values,
         bounds=columns.bounds,
         verdicts=columns.verdicts,
+        natives=natives,
         exemplars=columns.exemplars,
+        exemplar_spans=columns.exemplar_spans,
     )
 
 
-def _fields(message: Bytes, parents: Spans, max_number: int) -> Numbers:
-    """int64[6, n]: the fields of the messages *parents* (see ``otlp_kernels.list_fields``)."""
-    room = int((parents.ends - parents.starts).sum()) // 48 + 2 * len(parents) + 8
+def _walk(message: Bytes) -> list[Numbers]:
+    """The tables of resources, scopes, metrics and points; see ``otlp_walk_kernels.walk``."""
+    rooms = [len(message) // size + 8 for size in _USUAL_SIZES]
     while True:
-        rows = np.empty((6, min(room, MAX_FIELDS)), dtype=np.int64)
-        status, position, count = kernels.list_fields(
-            message, parents.starts, parents.ends, max_number, rows
-        )
+        tables = [
+            np.empty((rows, min(room, MAX_FIELDS)), dtype=np.int64)
+            for rows, room in zip(walk_kernels.ROWS, rooms, strict=True)
+        ]
+        status, position, *counts = walk_kernels.walk(message, *tables)
         _check(status, position, message)
-        if count <= rows.shape[1]:
-            return rows[:, :count]
-        if count > MAX_FIELDS:
+        if max(counts) > MAX_FIELDS:
             raise Malformed(f"more than {MAX_FIELDS} messages of one kind in one request")
-        room = count
+        if all(count <= room for count, room in zip(counts, rooms, strict=True)):
+            return [table[:, :count] for table, count in zip(tables, counts, strict=True)]
+        rooms = counts
 
 
 def _check(status: int, position: int, message: Bytes) -> None:
@@ -152,98 +163,72 @@ def _check(status: int, position: int, message: Bytes) -> None:
         raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {len(message)}")
 
 
-def _spans(rows: Numbers, number: int) -> Spans:
-    """The messages or texts in field *number*."""
-    return _lengths(rows, rows[_NUMBER] == number)
+def _identities(message: Bytes, metrics: Numbers) -> tuple[Bytes, Numbers, Numbers]:
+    """*message*, and the spans in it of what names each metric.
 
-
-def _lengths(rows: Numbers, chosen: NDArray[np.bool_]) -> Spans:
-    """The length-delimited fields *chosen* (bool[n]); Malformed where one is none."""
-    at = np.flatnonzero(chosen)
-    wrong = rows[_WIRE_TYPE, at] != _LENGTH
-    if wrong.any():
-        raise Malformed(f"proto: wrong wireType at byte {rows[_TAG, at[wrong.argmax()]]}")
-    return Spans(rows[_START, at], rows[_END, at], rows[_PARENT, at])
-
-
-def _singles(rows: Numbers, number: int, count: int) -> Spans:
-    """Field *number* of each of *count* parents, of several the last; empty where there is none."""
-    found = _spans(rows, number)
-    starts, ends = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    starts[found.parents], ends[found.parents] = found.starts, found.ends
-    return Spans(starts, ends, np.arange(count, dtype=np.int64))
-
-
-def _below(spans: Spans, parents: Numbers) -> Spans:
-    return Spans(spans.starts, spans.ends, np.ascontiguousarray(parents))
-
-
-def _varints(rows: Numbers, number: int, count: int) -> Numbers:
-    """int64[count]: the varint in field *number* of each parent, 0 where there is none."""
-    chosen = rows[:, rows[_NUMBER] == number]
-    wrong = chosen[_WIRE_TYPE] != _VARINT
-    if wrong.any():
-        raise Malformed(f"proto: wrong wireType at byte {chosen[_TAG, wrong.argmax()]}")
-    out = np.zeros(count, dtype=np.int64)
-    out[chosen[_PARENT]] = chosen[_START]
-    return out
-
-
-def _identities(message: Bytes, metrics: Spans, named: Numbers, data: Spans) -> tuple[Bytes, Spans]:
-    """The bytes that name the metric of every data.
-
-    Usually name, description and unit stand before the data: then it is what is before it. The
-    others are written anew behind *message*.
+    Usually that is what stands before the data; otherwise it is written anew behind *message*.
     """
-    naming = named[_NUMBER] <= _NAMING_FIELDS
-    _lengths(named, naming)
-    tags = named[_TAG, _IS_DATA[named[_NUMBER]]]
-    starts = metrics.starts[data.parents]
-    first_data = np.full(len(metrics), np.iinfo(np.int64).max)
-    np.minimum.at(first_data, data.parents, tags)
-    ends = first_data[data.parents] if len(data) else tags
-    late = naming & (named[_TAG] > first_data[named[_PARENT]])
-    if not late.any():
-        return message, Spans(starts, ends, data.parents)
-    irregular = np.unique(named[_PARENT, late])
-    spans = [(int(metrics.starts[one]), int(metrics.ends[one])) for one in irregular.tolist()]
+    starts, ends = metrics[walk_kernels.START], metrics[walk_kernels.END]
+    late = np.flatnonzero(ends == walk_kernels.LATE)
+    if not len(late):
+        return message, starts, ends
+    whole_ends = metrics[walk_kernels.METRIC_END, late]
+    spans = list(zip(starts[late].tolist(), whole_ends.tolist(), strict=True))
     message, new_starts, new_ends = _rewritten(message, spans, metric_identity)
-    where = np.searchsorted(irregular, data.parents)
-    where[where == len(irregular)] = 0
-    moved = irregular[where] == data.parents
-    starts = np.where(moved, new_starts[where], starts)
-    ends = np.where(moved, new_ends[where], ends)
-    return message, Spans(starts, ends, data.parents)
+    starts, ends = starts.copy(), ends.copy()
+    starts[late], ends[late] = new_starts, new_ends
+    return message, starts, ends
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
     starts: Numbers
     ends: Numbers
+    attributes: Numbers
+    attributes_end: Numbers
     shapes: Numbers
     times_ms: Numbers
+    starts_ms: Numbers
     value_ends: Numbers
     bound_ends: Numbers
     values: NDArray[np.float64]
     bounds: NDArray[np.float64]
     verdicts: Bytes
     exemplars: int
+    exemplar_spans: Numbers
 
 
-def _read_points(message: Bytes, spans: Spans, kinds: Bytes) -> tuple[Bytes, _Columns]:
+def _read_points(message: Bytes, points: Numbers, kinds: Bytes) -> tuple[Bytes, _Columns]:
     """The columns of the points; those in an unusual order are written anew behind *message*."""
-    columns = _read(message, spans.starts, spans.ends, kinds)
+    starts, ends = points[walk_kernels.START], points[walk_kernels.END]
+    columns = _read(message, starts, ends, kinds)
     irregular = np.flatnonzero(columns.verdicts == kernels.IRREGULAR)
     if not len(irregular):
         return message, columns
-    found = [(int(spans.starts[one]), int(spans.ends[one])) for one in irregular.tolist()]
-    histogram = iter((kinds[irregular] == kernels.HISTOGRAM).tolist())
-    message, new_starts, new_ends = _rewritten(
-        message, found, lambda point: point_in_order(point, histogram=next(histogram))
-    )
-    starts, ends = spans.starts.copy(), spans.ends.copy()
+    found = [(int(starts[one]), int(ends[one])) for one in irregular.tolist()]
+    kinds_found = iter(kinds[irregular].tolist())
+
+    def write(point: bytes) -> bytes:
+        kind = next(kinds_found)
+        histogram = kind in (kernels.HISTOGRAM, kernels.CONVERTED)
+        return point_in_order(point, _ATTRIBUTES_NUMBERS.get(kind, 7), histogram=histogram)
+
+    message, new_starts, new_ends = _rewritten(message, found, write)
+    starts, ends = starts.copy(), ends.copy()
     starts[irregular], ends[irregular] = new_starts, new_ends
     return message, _read(message, starts, ends, kinds)
+
+
+def _natives(message: Bytes, columns: _Columns, kinds: Bytes) -> Natives | None:
+    """The native histograms; the verdicts of *columns* on those that are none are changed."""
+    native = (columns.shapes == kernels.NATIVE) & (columns.verdicts == kernels.GOOD)
+    if not native.any():
+        return None
+    points = np.flatnonzero(native)
+    custom = kinds[points] == kernels.CONVERTED
+    natives = read_natives(message, points, columns.starts[points], columns.ends[points], custom)
+    columns.verdicts[points[natives.refused]] = kernels.INVALID_NATIVE
+    return natives
 
 
 def _rewritten(
@@ -261,24 +246,30 @@ def _rewritten(
 
 def _read(message: Bytes, starts: Numbers, ends: Numbers, kinds: Bytes) -> _Columns:
     count = len(starts)
-    room = int((ends - starts).sum()) // 8 + 3 * count + 3
-    points = np.empty((6, count), dtype=np.int64)
+    total = int((ends - starts).sum())
+    room = total // 8 + 3 * count + 3
+    points = np.empty((7, count), dtype=np.int64)
     verdicts = np.empty(count, dtype=np.uint8)
     values, bounds = np.empty(room), np.empty(room)
+    exemplar_spans = np.empty((min(total // 2 + 1, MAX_EXEMPLARS), 3), dtype=np.int64)
     status, position, exemplars = kernels.read_points(
         message, starts, ends, kinds, points, verdicts,
-        values, values.view(np.uint64), bounds, bounds.view(np.uint64),
+        values, values.view(np.uint64), bounds, bounds.view(np.uint64), exemplar_spans,
     )  # fmt: skip
     _check(status, position, message)
     return _Columns(
+        starts,
+        ends,
         points[kernels.ATTRIBUTES],
         points[kernels.ATTRIBUTES_END],
         points[kernels.SHAPE],
         points[kernels.TIME_MS],
+        points[kernels.START_MS],
         points[kernels.VALUES_END],
         points[kernels.BOUNDS_END],
         values,
         bounds,
         verdicts,
         exemplars,
+        exemplar_spans[:exemplars],
     )

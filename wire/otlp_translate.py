@@ -5,7 +5,7 @@ as Prometheus' receiver applies them; ``docs/otlp.md`` tells where this one diff
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,12 @@ from wire import otlp_rows_kernels as rows_kernels
 from wire.errors import Malformed
 from wire.otlp_book import MAX_NEW_SERIES, NameBook
 from wire.otlp_delta import DeltaTotals
+from wire.otlp_extras import with_extras
 from wire.otlp_labels import TARGET_INFO, RefusedError
 from wire.otlp_options import Options
 from wire.otlp_request import MetricsRequest
-from wire.otlp_scan import CUMULATIVE, DELTA, EXPONENTIAL, HISTOGRAM, SUM, Scanned, scan
+from wire.otlp_scan import CUMULATIVE, DELTA, Scanned, scan
+from wire.otlp_walk_kernels import EXPONENTIAL, HISTOGRAM, SUM
 from wire.protobuf import texts
 
 MAX_BOOK_BYTES = 64 << 20
@@ -38,9 +40,6 @@ _VERDICTS = {
     kernels.BAD_BUCKETS: RefusedError(
         "invalid-buckets",
         "bucket counts and explicit bounds do not fit each other, or bounds do not rise",
-    ),
-    kernels.UNSUPPORTED: RefusedError(
-        "exponential-histogram", "exponential histograms are not supported yet"
     ),
 }
 _UNTYPED = RefusedError("invalid-temporality", "invalid temporality and type combination")
@@ -68,7 +67,7 @@ class Translator:
 
         Raises Malformed where it is none; what cannot be stored is refused point by point.
         """
-        scanned = scan(message)
+        scanned = scan(message, convert=self._options.convert_histograms_to_nhcb)
         with self._lock:
             if self._book.size_bytes > MAX_BOOK_BYTES:
                 self._begin_anew()
@@ -101,15 +100,18 @@ class Translator:
     def _translate(self, scanned: Scanned, now_ms: int) -> MetricsRequest:
         book = self._book
         request = MetricsRequest(points=len(scanned.attributes))
-        if scanned.exemplars:
-            request.skipped["exemplars"] = scanned.exemplars
         resource_ids = book.resource_ids(scanned)
         scope_ids = book.scope_ids(scanned, resource_ids)
         metric_ids = book.metric_ids(scanned, scope_ids)
-        typed = np.isin(scanned.metric_kinds, (SUM, HISTOGRAM))
-        known = (scanned.temporalities == CUMULATIVE) | (scanned.temporalities == DELTA)
+        kinds = scanned.metric_kinds
+        typed = (kinds == SUM) | (kinds == HISTOGRAM) | (kinds == EXPONENTIAL)
+        summed = (scanned.temporalities == DELTA) & (kinds != EXPONENTIAL)
+        known = (scanned.temporalities == CUMULATIVE) | summed
         of_metric = scanned.attributes.parents
-        wanted = (scanned.verdicts == kernels.GOOD) & (known | ~typed)[of_metric]
+        wanted = scanned.verdicts == kernels.GOOD
+        meant = known | ~typed
+        if not meant.all():
+            wanted &= meant[of_metric]
         point_ids = book.point_ids(scanned, metric_ids, wanted)
         ids = _Ids(resource_ids, scope_ids, metric_ids, point_ids)
 
@@ -126,18 +128,19 @@ class Translator:
         accepted[row_points] = True
         if not accepted.all():
             self._refuse(request, scanned, ids, ~accepted)
-        is_delta = (typed & (scanned.temporalities == DELTA))[of_metric]
-        if is_delta.any():
+        deltas = typed & summed
+        if deltas.any():
             good = self._accumulate(
-                request, scanned, is_delta, row_keys, row_points, values, now_ms
+                request, scanned, deltas[of_metric], row_keys, row_points, values, now_ms
             )
             if not good.all():
                 accepted &= good
                 keep = good[row_points]
                 values, row_keys, row_points = values[keep], row_keys[keep], row_points[keep]
         self._tell(request, scanned, metric_ids)
-        request.batch = self._batch(request, scanned, resource_ids, accepted,
-                                    values, row_keys, row_points)  # fmt: skip
+        batch = self._batch(request, scanned, resource_ids, accepted,
+                            values, row_keys, row_points)  # fmt: skip
+        request.batch = with_extras(request, batch, scanned, deltas, row_points)
         return request
 
     def _refuse(
@@ -149,6 +152,12 @@ class Translator:
         of_scope = scanned.metrics.parents[of_metric]
         of_resource = scanned.scopes.parents[of_scope]
         unread = left_out & (scanned.verdicts != kernels.GOOD)
+        if scanned.natives is not None and scanned.natives.refused.any():
+            natives = scanned.natives
+            bad = natives.points[natives.refused]
+            request.refuse_each(bad, natives.errors(), scanned.times_ms, _namer(scanned))
+            left_out = left_out & ~(scanned.verdicts == kernels.INVALID_NATIVE)
+            unread &= left_out
         _refuse_each(request, scanned, unread, scanned.verdicts, _VERDICTS)
         left_out = left_out & ~unread
         for level, above in (
@@ -201,13 +210,12 @@ class Translator:
 
     def _tell(self, request: MetricsRequest, scanned: Scanned, metric_ids: Numbers) -> None:
         """Adds the metadata that was not told yet."""
-        named = metric_ids[(scanned.metric_kinds != EXPONENTIAL) & (metric_ids >= 0)]
-        named = named[self._book.metrics.good(named)]
         count = self._book.metrics.interner.count
         if count > len(self._told):
             more = max(count, 2 * len(self._told)) - len(self._told)
             self._told = np.concatenate([self._told, np.zeros(more, dtype=np.bool_)])
-        untold = named[~self._told[named]]
+        untold = metric_ids[~self._told[metric_ids]]
+        untold = untold[self._book.metrics.good(untold)]
         for one in np.unique(untold).tolist():
             metric = self._book.metrics.meaning(one)
             request.metadata[metric.name] = metric.metadata
@@ -251,18 +259,13 @@ class Translator:
         Samples reach from the resource's earliest to its latest point, at most half a lookback
         apart, so that a join with target_info finds one at any time between.
         """
-        count = len(resource_ids)
-        keys = np.array(
-            [self._book.info_keys.get(one, -1) for one in resource_ids.tolist()], dtype=np.int64
-        )
-        of_scope = scanned.metrics.parents[scanned.attributes.parents[accepted]]
-        of_resource = scanned.scopes.parents[of_scope]
-        times_ms = scanned.times_ms[accepted]
-        latest = np.full(count, np.iinfo(np.int64).min)
-        np.maximum.at(latest, of_resource, times_ms)
-        earliest = latest.copy()
-        np.minimum.at(earliest, of_resource, times_ms)
-        chosen = (keys >= 0) & (latest != np.iinfo(np.int64).min)
+        earliest, latest = np.empty_like(resource_ids), np.empty_like(resource_ids)
+        rows_kernels.time_ranges(
+            accepted, scanned.times_ms, scanned.attributes.parents, scanned.metrics.parents,
+            scanned.scopes.parents, earliest, latest,
+        )  # fmt: skip
+        keys = self._book.info_keys(resource_ids)
+        chosen = (keys >= 0) & (earliest <= latest)
         latest, earliest, keys = latest[chosen], earliest[chosen], keys[chosen]
 
         step_ms = max(1, self._options.lookback_delta_ms // 2)
@@ -295,10 +298,13 @@ def _refuse_each(
     if not len(points):
         return
     found = [errors.get(cause, _TOO_MANY) for cause in causes[points].tolist()]
+    request.refuse_each(points, found, scanned.times_ms, _namer(scanned))
+
+
+def _namer(scanned: Scanned) -> Callable[[int], str]:
+    """Tells the name of the metric of a point."""
     of_metric = scanned.attributes.parents
-    request.refuse_each(
-        points, found, scanned.times_ms, lambda point: _sent(scanned, int(of_metric[point]))
-    )
+    return lambda point: _sent(scanned, int(of_metric[point]))
 
 
 def _sent(scanned: Scanned, row: int) -> str:

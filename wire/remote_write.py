@@ -5,26 +5,36 @@ refused series by series and named; the rest of the request is kept. Only bytes 
 WriteRequest at all are Malformed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
+from series.exemplars import Exemplars
 from series.metadata import Metadata
 from wire import remote_write_kernels as kernels
 from wire.compression import decompress
 from wire.errors import Malformed
+from wire.exemplar_columns import (
+    INVALID_EXEMPLARS,
+    MAX_EXEMPLARS,
+    Scanned,
+    exemplars_of,
+)
+from wire.histograms import REMOTE_WRITE_1
 from wire.protobuf import STATUS_TEXTS, fields, texts
 from wire.protobuf_helpers import OK
+from wire.remote_write_histograms import add_histograms
 from wire.write_request import (
     MAX_DECODED_BYTES,
+    MAX_HISTOGRAMS,
     MAX_IRREGULAR,
     MAX_SERIES,
     METRIC_TYPES,
     Pairs,
     WriteRequest,
-    refuse_histograms,
+    check_histogram_count,
     reread_labels,
 )
 
@@ -57,16 +67,18 @@ def decode_message(message: Bytes) -> WriteRequest:
     if irregular:
 
         def pairs_of(row: int) -> Pairs:
-            return _label_pairs(message[scanned.spans[row, 0] : scanned.spans[row, 1]].tobytes())
+            return _label_pairs(message, *scanned.spans[row, :2].tolist())
 
-        reread_labels(request, irregular, pairs_of, scanned.histograms, named)
-    if scanned.histograms.any():
-        refuse_histograms(request, scanned.histograms * named)
-    keep = named & (np.diff(scanned.offsets) > 0)
+        histograms = np.bincount(scanned.histogram_spans[:, 0], minlength=len(named))
+        reread_labels(request, irregular, pairs_of, histograms, named)
+    if len(scanned.histogram_spans):
+        add_histograms(request, message, scanned.histogram_spans, REMOTE_WRITE_1, named)
+    filled = np.diff(request.batch.offsets) > 0
+    if scanned.exemplars:
+        filled[_add_exemplars(request, message, scanned).rows] = True
+    keep = named & filled
     if not keep.all():
         request.batch = request.batch.take(keep)
-    if scanned.exemplars:
-        request.skipped["exemplars"] = scanned.exemplars
     for start, end in scanned.metadata.tolist():
         name, metadata = _metadata(message[start:end].tobytes())
         if name:
@@ -80,10 +92,11 @@ class _Scanned:
 
     spans: Numbers
     shapes: Bytes
-    histograms: Numbers
     offsets: Numbers
     values: NDArray[np.float64]
     times_ms: Numbers
+    histogram_spans: Numbers
+    exemplar_spans: Numbers
     metadata: Numbers
     exemplars: int
 
@@ -107,14 +120,16 @@ def _scan(message: Bytes) -> _Scanned:
         sample_room = size // bytes_per_sample + 1
         spans = np.empty((series_room, 4), dtype=np.int64)
         shapes = np.empty(series_room, dtype=np.uint8)
-        histograms = np.empty(series_room, dtype=np.int64)
         offsets = np.empty(series_room + 1, dtype=np.int64)
         value_bits = np.empty(sample_room, dtype=np.uint64)
         times_ms = np.empty(sample_room, dtype=np.int64)
+        histogram_spans = np.empty((min(size // 2 + 1, MAX_HISTOGRAMS), 3), np.int64)
+        exemplar_spans = np.empty((min(size // 2 + 1, MAX_EXEMPLARS), 3), np.int64)
         metadata = np.empty((min(series_room, MAX_IRREGULAR), 2), dtype=np.int64)
-        status, position, series, samples, described, exemplars = kernels.scan(
-            message, spans, shapes, histograms, offsets, value_bits, times_ms, metadata
-        )
+        status, position, series, samples, histograms, exemplars, described = kernels.scan(
+            message, spans, shapes, offsets, value_bits, times_ms, histogram_spans,
+            exemplar_spans, metadata,
+        )  # fmt: skip
         if status != kernels.NO_ROOM:
             break
     if status == kernels.NO_ROOM:
@@ -123,23 +138,45 @@ def _scan(message: Bytes) -> _Scanned:
         )
     if status != OK:
         raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {size}")
+    check_histogram_count(histograms)
     return _Scanned(
         spans[:series],
         shapes[:series],
-        histograms[:series],
         offsets[: series + 1],
         value_bits[:samples].view(np.float64),
         times_ms[:samples],
+        histogram_spans[:histograms],
+        exemplar_spans[:exemplars],
         metadata[:described],
         exemplars,
     )
 
 
-def _label_pairs(message: bytes) -> list[tuple[bytes, bytes]]:
-    """The labels of a TimeSeries message as sent."""
+def _add_exemplars(request: WriteRequest, message: Bytes, scanned: _Scanned) -> Exemplars:
+    """Puts the exemplars of the request into its batch; those beyond MAX_EXEMPLARS are skipped."""
+    spans = scanned.exemplar_spans
+    found = Scanned.of(spans, int((spans[:, 2] - spans[:, 1]).sum()))
+    status, position, _ = kernels.scan_exemplars(
+        message, spans, found.value_bits, found.times_ms, found.shapes, found.keys, found.key_ends
+    )
+    if status != OK:
+        raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {len(message)}")
+
+    def pairs_of(start: int, end: int) -> Pairs:
+        return _label_pairs(message, start, end)
+
+    exemplars, invalid = exemplars_of(found, pairs_of)
+    request.batch = replace(request.batch, exemplars=exemplars)
+    request.skip(INVALID_EXEMPLARS, invalid)
+    request.skip("exemplars", scanned.exemplars - len(spans))
+    return exemplars
+
+
+def _label_pairs(message: Bytes, start: int, end: int) -> Pairs:
+    """The labels of the TimeSeries or Exemplar message [start, end) as sent."""
     pairs = []
     try:
-        for number, _, value in fields(message):
+        for number, _, value in fields(message[start:end].tobytes()):
             if number == 1 and isinstance(value, bytes):
                 name, text = texts(value, 2)
                 pairs.append((name, text))

@@ -101,54 +101,57 @@ def _canonical_label(data: Any, at: Any, end: Any, name: Any, name_end: Any) -> 
 
 
 @kernel(
-    "UniTuple(i8, 6)(u1[::1], i8[:, ::1], u1[::1], i8[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1])"
+    "UniTuple(i8, 7)(u1[::1], i8[:, ::1], u1[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1],"
+    " i8[:, ::1], i8[:, ::1])"
 )
 def scan(
     message: NDArray[np.uint8],
     spans: NDArray[np.int64],
     shapes: NDArray[np.uint8],
-    histograms: NDArray[np.int64],
     offsets: NDArray[np.int64],
     value_bits: NDArray[np.uint64],
     times_ms: NDArray[np.int64],
+    histogram_spans: NDArray[np.int64],
+    exemplar_spans: NDArray[np.int64],
     metadata: NDArray[np.int64],
-) -> tuple[int, int, int, int, int, int]:
-    """Reads the WriteRequest in *message*: (status, position, series, samples, metadata messages,
-    exemplars).
+) -> tuple[int, int, int, int, int, int, int]:
+    """Reads the WriteRequest in *message*: (status, position, series, samples, histograms,
+    exemplars, metadata messages).
 
     Fills, a row a TimeSeries: ``spans[r] = (message start, message end, key start, key end)``,
-    ``shapes[r]`` CANONICAL or IRREGULAR, ``histograms[r]`` (how many native histogram samples),
-    ``offsets[r : r + 2]``; and ``value_bits``, ``times_ms`` (a sample each) and
-    ``metadata[m] = (start, end)``. *offsets* is one longer than the others of its kind. Where
-    status is not OK, *position* is the byte at which the reading stopped and the rest means
-    nothing.
+    ``shapes[r]`` CANONICAL or IRREGULAR, ``offsets[r : r + 2]``; and ``value_bits``, ``times_ms``
+    (a float sample each), ``histogram_spans[h] = (row, start, end)``, ``exemplar_spans`` alike
+    (what is beyond their lengths is only counted) and ``metadata[m] = (start, end)``. *offsets* is
+    one longer than the others of its kind. Where status is not OK, *position* is the byte at which
+    the reading stopped and the rest means nothing.
     """
     data = pointer(message)
     series: Any = np.int64(0)
     samples: Any = np.int64(0)
-    described: Any = np.int64(0)
+    histograms: Any = np.int64(0)
     exemplars: Any = np.int64(0)
+    described: Any = np.int64(0)
     at: Any = np.int64(0)
     length: Any = np.int64(len(message))
     offsets[0] = 0
     while at < length:
         number, wire_type, at, status = read_tag(data, at, length)
         if status != OK:
-            return status, at, series, samples, described, exemplars
+            return status, at, series, samples, histograms, exemplars, described
         if number != 1 and number != 3:
             at, status = skip_field(data, at, length, wire_type)
             if status != OK:
-                return status, at, series, samples, described, exemplars
+                return status, at, series, samples, histograms, exemplars, described
             continue
         if wire_type != 2:
-            return WRONG_WIRE_TYPE, at, series, samples, described, exemplars
+            return WRONG_WIRE_TYPE, at, series, samples, histograms, exemplars, described
         size, at, status = read_length(data, at, length)
         if status != OK:
-            return status, at, series, samples, described, exemplars
+            return status, at, series, samples, histograms, exemplars, described
         end = at + size
         if number == 3:
             if described >= len(metadata):
-                return NO_ROOM, at, series, samples, described, exemplars
+                return NO_ROOM, at, series, samples, histograms, exemplars, described
             metadata[described, 0] = at
             metadata[described, 1] = end
             described += 1
@@ -156,7 +159,7 @@ def scan(
             continue
 
         if series >= len(shapes):
-            return NO_ROOM, at, series, samples, described, exemplars
+            return NO_ROOM, at, series, samples, histograms, exemplars, described
         start = at
         key = at
         key_end = at
@@ -164,36 +167,43 @@ def scan(
         name_end = at
         named = False
         canonical = True
-        histogram_count = np.int64(0)
         while at < end:
             field_at = at
             number, wire_type, at, status = read_tag(data, at, end)
             if status != OK:
-                return status, at, series, samples, described, exemplars
+                return status, at, series, samples, histograms, exemplars, described
             if number > 4:
                 at, status = skip_field(data, at, end, wire_type)
                 if status != OK:
-                    return status, at, series, samples, described, exemplars
+                    return status, at, series, samples, histograms, exemplars, described
                 continue
             if wire_type != 2:
-                return WRONG_WIRE_TYPE, at, series, samples, described, exemplars
+                return WRONG_WIRE_TYPE, at, series, samples, histograms, exemplars, described
             length_at = at
             size, at, status = read_length(data, at, end)
             if status != OK:
-                return status, at, series, samples, described, exemplars
+                return status, at, series, samples, histograms, exemplars, described
             stop = at + size
             if number == 2:
                 if samples >= len(times_ms):
-                    return NO_ROOM, at, series, samples, described, exemplars
+                    return NO_ROOM, at, series, samples, histograms, exemplars, described
                 bits, time_ms, status = _sample(data, at, stop)
                 if status != OK:
-                    return status, at, series, samples, described, exemplars
+                    return status, at, series, samples, histograms, exemplars, described
                 value_bits[samples] = bits
                 times_ms[samples] = time_ms
                 samples += 1
             elif number == 4:
-                histogram_count += 1
+                if histograms < len(histogram_spans):
+                    histogram_spans[histograms, 0] = series
+                    histogram_spans[histograms, 1] = at
+                    histogram_spans[histograms, 2] = stop
+                histograms += 1
             elif number == 3:
+                if exemplars < len(exemplar_spans):
+                    exemplar_spans[exemplars, 0] = series
+                    exemplar_spans[exemplars, 1] = at
+                    exemplar_spans[exemplars, 2] = stop
                 exemplars += 1
             elif number == 1 and canonical:
                 if key_end == key:
@@ -216,7 +226,72 @@ def scan(
         spans[series, 2] = key
         spans[series, 3] = key_end
         shapes[series] = CANONICAL if canonical and named else IRREGULAR
-        histograms[series] = histogram_count
         series += 1
         offsets[series] = samples
-    return OK, at, series, samples, described, exemplars
+    return OK, at, series, samples, histograms, exemplars, described
+
+
+@kernel("UniTuple(i8, 3)(u1[::1], i8[:, ::1], u8[::1], i8[::1], u1[::1], u1[::1], i8[::1])")
+def scan_exemplars(
+    message: NDArray[np.uint8],
+    spans: NDArray[np.int64],
+    value_bits: NDArray[np.uint64],
+    times_ms: NDArray[np.int64],
+    shapes: NDArray[np.uint8],
+    keys: NDArray[np.uint8],
+    key_ends: NDArray[np.int64],
+) -> tuple[int, int, int]:
+    """Reads the Exemplar messages of *spans*, as ``scan`` leaves them: (status, position, key
+    bytes).
+
+    Fills a row each: ``value_bits``, ``times_ms``, ``shapes[e]``, ``key_ends[e]``; the keys of
+    canonical ones stand in *keys* end to end, those of the others are empty. *keys* has room for
+    all messages.
+    """
+    data = pointer(message)
+    key: Any = np.int64(0)
+    at: Any = np.int64(0)
+    for e in range(len(spans)):
+        at = spans[e, 1]
+        end = spans[e, 2]
+        key_start = key
+        name = at
+        name_end = at
+        canonical = True
+        value_bits[e] = 0
+        times_ms[e] = 0
+        while at < end:
+            field_at = at
+            number, wire_type, at, status = read_tag(data, at, end)
+            if status == OK and number <= 3 and wire_type != (2, 1, 0)[number - 1]:
+                status = WRONG_WIRE_TYPE
+            if status != OK:
+                return status, at, key
+            if number == 1:
+                length_at = at
+                size, at, status = read_length(data, at, end)
+                if status == OK and canonical:
+                    stop = at + size
+                    plain = length_at == field_at + 1 and (at == length_at + 1 or data[at - 1] != 0)
+                    name, name_end = _canonical_label(data, at, stop, name, name_end)
+                    canonical = plain and name >= 0
+                    for source in range(field_at, stop if canonical else field_at):
+                        keys[key] = data[source]
+                        key += 1
+                at += size if status == OK else 0
+            elif number == 2:
+                status = OK if end - at >= 8 else UNEXPECTED_END
+                if status == OK:
+                    value_bits[e] = load_u64(data, at)
+                    at += 8
+            elif number == 3:
+                times_ms[e], at, status = read_varint(data, at, end)
+            else:
+                at, status = skip_field(data, at, end, wire_type)
+            if status != OK:
+                return status, at, key
+        shapes[e] = CANONICAL if canonical else IRREGULAR
+        if not canonical:
+            key = key_start
+        key_ends[e] = key
+    return OK, at, key

@@ -1,9 +1,10 @@
 """Remote write 2.0: an ``io.prometheus.write.v2.Request`` becomes a SeriesBatch.
 
 Field numbers are those of prometheus/prompb/io/prometheus/write/v2/types.proto (specification
-2.0-rc.4). As in 1.0 what cannot be stored is refused series by series. Exemplars and start
-timestamps are read, counted as skipped, and not kept.
+2.0-rc.4). As in 1.0 what cannot be stored is refused series by series, histograms one by one.
 """
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,28 @@ from series.metadata import Metadata
 from wire import remote_write_v2_kernels as kernels
 from wire.compression import decompress
 from wire.errors import Malformed
+from wire.exemplar_columns import (
+    INVALID_EXEMPLARS,
+    MAX_EXEMPLARS,
+    Scanned,
+    exemplars_of,
+)
+from wire.histograms import REMOTE_WRITE_2
 from wire.protobuf import BYTES, STATUS_TEXTS, VARINT, fields, varint
 from wire.protobuf_helpers import OK
+from wire.remote_write_histograms import add_histograms
 from wire.write_request import (
     MAX_DECODED_BYTES,
+    MAX_HISTOGRAMS,
     MAX_IRREGULAR,
     MAX_SERIES,
     MAX_SHOWN_REFUSALS,
     METRIC_TYPES,
     Pairs,
     WriteRequest,
+    check_histogram_count,
     first_time,
     readable,
-    refuse_histograms,
     reread_labels,
 )
 
@@ -60,21 +70,25 @@ def decode_message(message: Bytes) -> WriteRequest:
     irregular = np.flatnonzero(scan.shapes != kernels.CANONICAL).tolist()
     if irregular:
         sound = [row for row in irregular if _refuse_bad_references(request, scan, row, named)]
-        reread_labels(request, sound, scan.pairs, scan.histograms, named)
-    if scan.histograms.any():
-        refuse_histograms(request, scan.histograms * named)
-    filled = np.diff(scan.offsets) > 0
-    _refuse_empty(request, named & ~filled & ~scan.others.any(axis=1))
+
+        def pairs_of(row: int) -> Pairs:
+            return scan.pairs(*scan.spans[row, :2].tolist())
+
+        reread_labels(request, sound, pairs_of, scan.histograms, named)
+    if len(scan.histogram_spans):
+        add_histograms(request, message, scan.histogram_spans, REMOTE_WRITE_2, named)
+    _refuse_empty(request, named & scan.is_empty)
+    filled = np.diff(request.batch.offsets) > 0
+    if scan.exemplars:
+        exemplars, invalid = exemplars_of(scan.read_exemplars(), scan.pairs)
+        request.batch = replace(request.batch, exemplars=exemplars)
+        request.skip(INVALID_EXEMPLARS, invalid)
+        request.skip("exemplars", scan.exemplars - len(scan.exemplar_spans))
+        filled[exemplars.rows] = True
     keep = named & filled
     if not keep.all():
         request.batch = request.batch.take(keep)
     request.metadata = _metadata(scan)
-    for kind, count in (
-        ("exemplars", int(scan.others[:, 1].sum())),
-        ("start-timestamps", scan.start_times),
-    ):
-        if count:
-            request.skipped[kind] = count
     return request
 
 
@@ -83,40 +97,71 @@ class _Scan:
 
     def __init__(self, message: Bytes) -> None:
         self.message = message
-        self.symbols, usable, series_room = _symbols(message)
+        self.symbols, self.usable, series_room = _symbols(message)
         if series_room > MAX_SERIES:
             raise Malformed(f"more than {MAX_SERIES} series in one request")
         spans = np.empty((series_room, 4), dtype=np.int64)
         shapes = np.empty(series_room, dtype=np.uint8)
-        others = np.empty((series_room, 2), dtype=np.int64)
         offsets = np.empty(series_room + 1, dtype=np.int64)
         described = np.empty((series_room, 4), dtype=np.int64)
-        told_of = np.empty(len(usable), dtype=np.int64)
+        told_of = np.empty(len(self.usable), dtype=np.int64)
         sample_room, key_room = len(message) // 12 + 1, 4 * len(message) + 256
         while True:
             value_bits = np.empty(sample_room, dtype=np.uint64)
             times_ms = np.empty(sample_room, dtype=np.int64)
+            starts_ms = np.empty(sample_room, dtype=np.int64)
+            histogram_spans = np.empty((min(len(message) // 2 + 1, MAX_HISTOGRAMS), 3), np.int64)
+            exemplar_spans = np.empty((min(len(message) // 2 + 1, MAX_EXEMPLARS), 3), np.int64)
             keys = np.empty(key_room, dtype=np.uint8)
-            status, position, series, samples, told, starts, key_bytes = kernels.scan(
-                message, self.symbols, usable, len(usable), spans, shapes, others, offsets,
-                value_bits, times_ms, described, told_of, keys, MAX_KEY_BYTES,
+            status, position, series, samples, starts, histograms, exemplars, told, key_bytes = (
+                kernels.scan(
+                    message, self.symbols, self.usable, len(self.usable), spans, shapes, offsets,
+                    value_bits, times_ms, starts_ms, histogram_spans, exemplar_spans, described,
+                    told_of, keys, MAX_KEY_BYTES,
+                )
             )  # fmt: skip
             if status != kernels.NO_ROOM:
                 break
             sample_room, key_room = len(message) // 2 + 1, max(key_room, key_bytes)
-        if status == kernels.TOO_LARGE:
-            raise Malformed(f"labels of more than {MAX_KEY_BYTES} bytes in one request")
         _raise_unless_ok(status, position, message)
+        check_histogram_count(histograms)
         self.series = series
-        self.spans, self.shapes, self.others = spans[:series], shapes[:series], others[:series]
+        self.spans, self.shapes = spans[:series], shapes[:series]
         self.offsets, self.described = offsets[: series + 1], described[:told]
         self.value_bits, self.times_ms = value_bits[:samples], times_ms[:samples]
+        self.starts_ms = starts_ms[:samples] if starts else None
+        self.histogram_spans = histogram_spans[:histograms]
+        self.exemplar_spans, self.exemplars = exemplar_spans[:exemplars], exemplars
         self.keys = keys[:key_bytes]
-        self.start_times = starts
 
     @property
     def histograms(self) -> Numbers:
-        return np.ascontiguousarray(self.others[:, 0])
+        """int64[S]: how many histograms each row brings."""
+        return np.bincount(self.histogram_spans[:, 0], minlength=self.series)
+
+    @property
+    def is_empty(self) -> NDArray[np.bool_]:
+        """bool[S]: rows that bring nothing at all."""
+        empty: NDArray[np.bool_] = np.diff(self.offsets) == 0
+        empty[self.histogram_spans[:, 0]] = False
+        empty[self.exemplar_spans[:, 0]] = False
+        return empty
+
+    def read_exemplars(self) -> Scanned:
+        """What the messages of the exemplars hold; raises Malformed."""
+        room = 4 * len(self.message) + 256
+        while True:
+            found = Scanned.of(self.exemplar_spans, room)
+            status, position, key_bytes = kernels.scan_exemplars(
+                self.message, self.symbols, self.usable, len(self.usable), found.spans,
+                found.value_bits, found.times_ms, found.shapes, found.keys, found.key_ends,
+                MAX_KEY_BYTES,
+            )  # fmt: skip
+            if status != kernels.NO_ROOM:
+                break
+            room = key_bytes
+        _raise_unless_ok(status, position, self.message)
+        return found
 
     def batch(self) -> SeriesBatch:
         return SeriesBatch(
@@ -127,15 +172,15 @@ class _Scan:
             keys=self.keys,
             key_starts=np.ascontiguousarray(self.spans[:, 2]),
             key_ends=np.ascontiguousarray(self.spans[:, 3]),
+            starts_ms=self.starts_ms,
         )
 
     def symbol(self, reference: int) -> bytes:
         start, end = self.symbols[reference].tolist()
         return self.message[start:end].tobytes()
 
-    def references(self, row: int) -> list[int]:
-        """The label references of a row as sent, packed or not."""
-        start, end = self.spans[row, :2].tolist()
+    def references(self, start: int, end: int) -> list[int]:
+        """The label references of the message [start, end) as sent, packed or not."""
         found = []
         for number, wire_type, value in fields(self.message[start:end].tobytes()):
             if number != 1:
@@ -149,9 +194,12 @@ class _Scan:
                 found.append(value & 0xFFFFFFFF)
         return found
 
-    def pairs(self, row: int) -> Pairs:
-        """The labels of a row as sent; its references must be sound."""
-        texts = [self.symbol(reference) for reference in self.references(row)]
+    def pairs(self, start: int, end: int) -> Pairs:
+        """The labels of the message [start, end) as sent; one without a name for bad references."""
+        references = self.references(start, end)
+        if len(references) % 2 or max(references, default=0) >= len(self.symbols):
+            return [(b"", b"")]
+        texts = [self.symbol(reference) for reference in references]
         return list(zip(texts[::2], texts[1::2], strict=True))
 
 
@@ -171,6 +219,8 @@ def _symbols(message: Bytes) -> tuple[Numbers, NDArray[np.bool_], int]:
 
 
 def _raise_unless_ok(status: int, position: int, message: Bytes) -> None:
+    if status == kernels.TOO_LARGE:
+        raise Malformed(f"labels of more than {MAX_KEY_BYTES} bytes in one request")
     if status != OK:
         raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {len(message)}")
 
@@ -179,7 +229,7 @@ def _refuse_bad_references(
     request: WriteRequest, scan: _Scan, row: int, named: NDArray[np.bool_]
 ) -> bool:
     """Whether the references of a row can be followed; else it is refused and leaves *named*."""
-    references = scan.references(row)
+    references = scan.references(*scan.spans[row, :2].tolist())
     if len(references) % 2:
         reason = f"invalid labelRefs length {len(references)}"
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from series.jit import helper, kernel, load_u64, pointer
+from series.jit import kernel, load_u64, pointer
 from wire.protobuf_helpers import (
     OK,
     UNEXPECTED_END,
@@ -19,9 +19,9 @@ from wire.protobuf_helpers import (
     read_length,
     read_tag,
     read_varint,
-    rising,
     skip_field,
 )
+from wire.remote_write_v2_helpers import put_key, read_metadata, read_sample
 
 NO_ROOM = 6
 """Not an error of the body: the output arrays are too short."""
@@ -34,8 +34,6 @@ IRREGULAR = 1
 
 NAME, TYPE, HELP, UNIT = range(4)
 """The columns of ``described``: references to symbols, and the number of the type."""
-
-_METRIC_NAME = int.from_bytes(b"__name__", "little")
 
 
 @kernel("UniTuple(i8, 4)(u1[::1], i8[:, ::1], b1[::1])")
@@ -78,164 +76,9 @@ def scan_symbols(
     return OK, at, count, series
 
 
-@helper
-def _sample(data: Any, at: Any, end: Any) -> Any:
-    """(value bits, time, start time, status) of the Sample message [at, end)."""
-    bits = np.uint64(0)
-    time_ms = np.int64(0)
-    start_ms = np.int64(0)
-    while at < end:
-        number, wire_type, at, status = read_tag(data, at, end)
-        if status != OK:
-            return bits, time_ms, start_ms, status
-        if number == 1:
-            if wire_type != 1:
-                return bits, time_ms, start_ms, WRONG_WIRE_TYPE
-            if end - at < 8:
-                return bits, time_ms, start_ms, UNEXPECTED_END
-            bits = load_u64(data, at)
-            at += 8
-        elif number == 2 or number == 3:
-            if wire_type != 0:
-                return bits, time_ms, start_ms, WRONG_WIRE_TYPE
-            number_ms, at, status = read_varint(data, at, end)
-            if number == 2:
-                time_ms = number_ms
-            else:
-                start_ms = number_ms
-        else:
-            at, status = skip_field(data, at, end, wire_type)
-        if status != OK:
-            return bits, time_ms, start_ms, status
-    return bits, time_ms, start_ms, OK
-
-
-@helper
-def _varint_size(number: Any) -> Any:
-    size = np.int64(1)
-    while number >= 128:
-        number >>= 7
-        size += 1
-    return size
-
-
-@helper
-def _put_text(keys: Any, at: Any, tag: Any, data: Any, start: Any, end: Any) -> Any:
-    """Writes tag, length and the bytes [start, end) at *at*; returns the position behind them."""
-    keys[at] = np.uint8(tag)
-    at = _put_varint(keys, at + 1, end - start)
-    for source in range(start, end):
-        keys[at] = data[source]
-        at += 1
-    return at
-
-
-@helper
-def _put_varint(keys: Any, at: Any, number: Any) -> Any:
-    while number >= 128:
-        keys[at] = np.uint8(number & 127 | 128)
-        number >>= 7
-        at += 1
-    keys[at] = np.uint8(number)
-    return at + 1
-
-
-@helper
-def _key(
-    data: Any,
-    at: Any,
-    end: Any,
-    symbols: Any,
-    usable: Any,
-    count: Any,
-    keys: Any,
-    key: Any,
-    room: Any,
-) -> Any:
-    """Writes the key of the references [at, end): (its end, its name's reference, size, status).
-
-    The end is -1 where the labels are irregular. Beyond *room* nothing is written. The size counts
-    what was compared and copied, also for an irregular key.
-    """
-    name_ref = np.int64(-1)
-    begin = key
-    before = np.int64(0)
-    before_end = np.int64(0)
-    regular = True
-    while at < end:
-        first, at, status = read_varint(data, at, end)
-        if status != OK:
-            return np.int64(-1), name_ref, key - begin, status
-        if at >= end:
-            regular = False
-            break
-        second, at, status = read_varint(data, at, end)
-        if status != OK:
-            return np.int64(-1), name_ref, key - begin, status
-        first &= 0xFFFFFFFF
-        second &= 0xFFFFFFFF
-        if first >= count or second >= count or not (usable[first] and usable[second]):
-            regular = False
-            continue
-        if not regular:
-            continue
-        name = symbols[first, 0]
-        name_end = symbols[first, 1]
-        value = symbols[second, 0]
-        value_end = symbols[second, 1]
-        if not rising(data, before, before_end, name, name_end):
-            regular = False
-            continue
-        before = name
-        before_end = name_end
-        if name_end - name == 8 and load_u64(data, name) == np.uint64(_METRIC_NAME):
-            name_ref = second
-        names = name_end - name
-        values = value_end - value
-        size = 2 + _varint_size(names) + names + _varint_size(values) + values
-        after = key + 1 + _varint_size(size) + size
-        if after <= room:
-            keys[key] = np.uint8(0x0A)
-            key = _put_varint(keys, key + 1, size)
-            key = _put_text(keys, key, 0x0A, data, name, name_end)
-            key = _put_text(keys, key, 0x12, data, value, value_end)
-        key = after
-    if not regular or name_ref < 0:
-        return np.int64(-1), name_ref, key - begin, OK
-    return key, name_ref, key - begin, OK
-
-
-@helper
-def _metadata(data: Any, at: Any, end: Any) -> Any:
-    """(type, help reference, unit reference, status) of the Metadata message [at, end)."""
-    kind = np.int64(0)
-    help_ref = np.int64(0)
-    unit_ref = np.int64(0)
-    while at < end:
-        number, wire_type, at, status = read_tag(data, at, end)
-        if status != OK:
-            return kind, help_ref, unit_ref, status
-        if number == 1 or number == 3 or number == 4:
-            if wire_type != 0:
-                return kind, help_ref, unit_ref, WRONG_WIRE_TYPE
-            value, at, status = read_varint(data, at, end)
-            value &= 0xFFFFFFFF
-            if number == 1:
-                kind = value
-            elif number == 3:
-                help_ref = value
-            else:
-                unit_ref = value
-        else:
-            at, status = skip_field(data, at, end, wire_type)
-        if status != OK:
-            return kind, help_ref, unit_ref, status
-    return kind, help_ref, unit_ref, OK
-
-
 @kernel(
-    "UniTuple(i8, 7)(u1[::1], i8[:, ::1], b1[::1], i8, i8[:, ::1], u1[::1], i8[:, ::1], i8[::1],"
-    " u8[::1], i8[::1], i8[:, ::1], i8[::1], u1[::1], i8)"
+    "UniTuple(i8, 9)(u1[::1], i8[:, ::1], b1[::1], i8, i8[:, ::1], u1[::1], i8[::1], u8[::1],"
+    " i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], u1[::1], i8)"
 )
 def scan(
     message: NDArray[np.uint8],
@@ -244,24 +87,27 @@ def scan(
     symbol_count: int,
     spans: NDArray[np.int64],
     shapes: NDArray[np.uint8],
-    others: NDArray[np.int64],
     offsets: NDArray[np.int64],
     value_bits: NDArray[np.uint64],
     times_ms: NDArray[np.int64],
+    starts_ms: NDArray[np.int64],
+    histogram_spans: NDArray[np.int64],
+    exemplar_spans: NDArray[np.int64],
     described: NDArray[np.int64],
     told_of: NDArray[np.int64],
     keys: NDArray[np.uint8],
     max_key_bytes: int,
-) -> tuple[int, int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int, int]:
     """Reads the series of the Request in *message*.
 
-    Returns (status, position, series, samples, rows described, start times, key bytes). Fills, a
-    row a TimeSeries: ``spans[r] = (message start, message end, key start, key end)``,
-    ``shapes[r]``, ``others[r] = (histograms, exemplars)``, ``offsets[r : r + 2]``; a row a sample:
-    ``value_bits``, ``times_ms``; a row a change of what canonical series tell of a name:
-    ``described`` (*told_of*, as long as the symbols, is scratch). Where key bytes exceed *keys* or
-    samples exceed *times_ms*, status is NO_ROOM; the other rows must fit. Labels of more than
-    *max_key_bytes* in all are TOO_LARGE.
+    Returns (status, position, series, samples, start times, histograms, exemplars, rows described,
+    key bytes). Fills, a row a TimeSeries: ``spans[r] = (message start, message end, key start, key
+    end)``, ``shapes[r]``, ``offsets[r : r + 2]``; a row a float sample: ``value_bits``,
+    ``times_ms`` and, where start times are not 0, ``starts_ms``; ``histogram_spans[h] = (row,
+    start, end)``, ``exemplar_spans`` alike (what is beyond their lengths is only counted); a row a
+    change of what canonical series tell of a name: ``described`` (*told_of*, as long as the
+    symbols, is scratch). Where key bytes exceed *keys* or samples exceed *times_ms*, status is
+    NO_ROOM; the other rows must fit. Labels of more than *max_key_bytes* in all are TOO_LARGE.
     """
     data = pointer(message)
     arena = pointer(keys)
@@ -270,8 +116,10 @@ def scan(
     at: Any = np.int64(0)
     series: Any = np.int64(0)
     samples: Any = np.int64(0)
-    told: Any = np.int64(0)
     starts: Any = np.int64(0)
+    histograms: Any = np.int64(0)
+    exemplars: Any = np.int64(0)
+    told: Any = np.int64(0)
     work: Any = np.int64(0)
     key: Any = np.int64(0)
     offsets[0] = 0
@@ -285,10 +133,10 @@ def scan(
         if status == OK and wire_type != 2:
             status = WRONG_WIRE_TYPE
         if status != OK:
-            return status, at, series, samples, told, starts, key
+            return status, at, series, samples, starts, histograms, exemplars, told, key
         size, at, status = read_length(data, at, length)
         if status != OK:
-            return status, at, series, samples, told, starts, key
+            return status, at, series, samples, starts, histograms, exemplars, told, key
         end = at + size
         spans[series, 0] = at
         spans[series, 1] = end
@@ -296,8 +144,6 @@ def scan(
         key_end = np.int64(-1)
         name_ref = np.int64(-1)
         labels_seen = False
-        histograms = np.int64(0)
-        exemplars = np.int64(0)
         tells = False
         kind = np.int64(0)
         help_ref = np.int64(0)
@@ -305,51 +151,83 @@ def scan(
         while at < end:
             number, wire_type, at, status = read_tag(data, at, end)
             if status != OK:
-                return status, at, series, samples, told, starts, key
+                return status, at, series, samples, starts, histograms, exemplars, told, key
             if number > 5 or (number == 1 and wire_type == 0):
                 # Unpacked references are allowed; whoever sends them is read with care.
                 labels_seen = labels_seen or number == 1
                 key_end = np.int64(-1) if number == 1 else key_end
                 at, status = skip_field(data, at, end, wire_type)
                 if status != OK:
-                    return status, at, series, samples, told, starts, key
+                    return status, at, series, samples, starts, histograms, exemplars, told, key
                 continue
             if wire_type != 2:
-                return WRONG_WIRE_TYPE, at, series, samples, told, starts, key
+                return (
+                    WRONG_WIRE_TYPE,
+                    at,
+                    series,
+                    samples,
+                    starts,
+                    histograms,
+                    exemplars,
+                    told,
+                    key,
+                )
             size, at, status = read_length(data, at, end)
             if status != OK:
-                return status, at, series, samples, told, starts, key
+                return status, at, series, samples, starts, histograms, exemplars, told, key
             stop = at + size
             if number == 2:
                 if samples >= len(times_ms):
-                    return NO_ROOM, at, series, samples, told, starts, key
-                bits, time_ms, start_ms, status = _sample(data, at, stop)
+                    return NO_ROOM, at, series, samples, starts, histograms, exemplars, told, key
+                bits, time_ms, start_ms, status = read_sample(data, at, stop)
                 value_bits[samples] = bits
                 times_ms[samples] = time_ms
-                starts += start_ms != 0
+                if start_ms != 0 or starts != 0:
+                    for before in range(samples if starts == 0 else 0):
+                        starts_ms[before] = 0
+                    starts_ms[samples] = start_ms
+                    starts += start_ms != 0
                 samples += 1
             elif number == 1:
                 if labels_seen:
                     key_end = np.int64(-1)
                 else:
-                    key_end, name_ref, size, status = _key(
+                    key_end, name_ref, size, status = put_key(
                         data, at, stop, symbols, usable, symbol_count, arena, key, room
                     )
                     work += size
                     if work > max_key_bytes:
-                        return TOO_LARGE, at, series, samples, told, starts, key
+                        return (
+                            TOO_LARGE,
+                            at,
+                            series,
+                            samples,
+                            starts,
+                            histograms,
+                            exemplars,
+                            told,
+                            key,
+                        )
                 labels_seen = True
             elif number == 3:
+                if histograms < len(histogram_spans):
+                    histogram_spans[histograms, 0] = series
+                    histogram_spans[histograms, 1] = at
+                    histogram_spans[histograms, 2] = stop
                 histograms += 1
             elif number == 4:
+                if exemplars < len(exemplar_spans):
+                    exemplar_spans[exemplars, 0] = series
+                    exemplar_spans[exemplars, 1] = at
+                    exemplar_spans[exemplars, 2] = stop
                 exemplars += 1
             else:
                 tells = True
-                kind, help_ref, unit_ref, status = _metadata(data, at, stop)
+                kind, help_ref, unit_ref, status = read_metadata(data, at, stop)
             if status != OK:
-                return status, at, series, samples, told, starts, key
+                return status, at, series, samples, starts, histograms, exemplars, told, key
             at = stop
-        if key_end >= 0:
+        if key_end >= 0 and name_ref >= 0:
             shapes[series] = CANONICAL
             spans[series, 3] = key_end
             key = key_end
@@ -370,10 +248,84 @@ def scan(
         else:
             shapes[series] = IRREGULAR
             spans[series, 3] = spans[series, 2]
-        others[series, 0] = histograms
-        others[series, 1] = exemplars
         series += 1
         offsets[series] = samples
     if key > room:
-        return NO_ROOM, at, series, samples, told, starts, key
-    return OK, at, series, samples, told, starts, key
+        return NO_ROOM, at, series, samples, starts, histograms, exemplars, told, key
+    return OK, at, series, samples, starts, histograms, exemplars, told, key
+
+
+@kernel(
+    "UniTuple(i8, 3)(u1[::1], i8[:, ::1], b1[::1], i8, i8[:, ::1], u8[::1], i8[::1], u1[::1],"
+    " u1[::1], i8[::1], i8)"
+)
+def scan_exemplars(
+    message: NDArray[np.uint8],
+    symbols: NDArray[np.int64],
+    usable: NDArray[np.bool_],
+    symbol_count: int,
+    spans: NDArray[np.int64],
+    value_bits: NDArray[np.uint64],
+    times_ms: NDArray[np.int64],
+    shapes: NDArray[np.uint8],
+    keys: NDArray[np.uint8],
+    key_ends: NDArray[np.int64],
+    max_key_bytes: int,
+) -> tuple[int, int, int]:
+    """Reads the Exemplar messages of *spans*, as ``scan`` leaves them: (status, position, key
+    bytes).
+
+    Fills a row each: ``value_bits``, ``times_ms``, ``shapes[e]``, ``key_ends[e]``; the keys of
+    canonical ones stand in *keys* end to end, those of the others are empty. Where key bytes exceed
+    *keys*, status is NO_ROOM. Labels of more than *max_key_bytes* in all are TOO_LARGE.
+    """
+    data = pointer(message)
+    arena = pointer(keys)
+    room: Any = np.int64(len(keys))
+    key: Any = np.int64(0)
+    work: Any = np.int64(0)
+    at: Any = np.int64(0)
+    for e in range(len(spans)):
+        at = spans[e, 1]
+        end = spans[e, 2]
+        value_bits[e] = 0
+        times_ms[e] = 0
+        key_end = key
+        labels_seen = False
+        while at < end:
+            number, wire_type, at, status = read_tag(data, at, end)
+            unpacked = number == 1 and wire_type == 0
+            if status == OK and number <= 3 and wire_type != (2, 1, 0)[number - 1] and not unpacked:
+                status = WRONG_WIRE_TYPE
+            if status != OK:
+                return status, at, key
+            if number == 1 and not unpacked:
+                size, at, status = read_length(data, at, end)
+                if status == OK:
+                    key_end, _, copied, status = put_key(
+                        data, at, at + size, symbols, usable, symbol_count, arena, key, room
+                    )
+                    at += size
+                    work += copied
+                    if work > max_key_bytes:
+                        return TOO_LARGE, at, key
+                key_end = np.int64(-1) if labels_seen else key_end
+                labels_seen = True
+            elif number == 2:
+                status = OK if end - at >= 8 else UNEXPECTED_END
+                if status == OK:
+                    value_bits[e] = load_u64(data, at)
+                    at += 8
+            elif number == 3:
+                times_ms[e], at, status = read_varint(data, at, end)
+            else:
+                key_end = np.int64(-1) if unpacked else key_end
+                labels_seen = labels_seen or unpacked
+                at, status = skip_field(data, at, end, wire_type)
+            if status != OK:
+                return status, at, key
+        shapes[e] = CANONICAL if key_end >= 0 else IRREGULAR
+        if key_end >= 0:
+            key = key_end
+        key_ends[e] = key
+    return (NO_ROOM if key > room else OK), at, key

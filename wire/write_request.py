@@ -17,6 +17,8 @@ from wire.errors import Malformed
 
 MAX_DECODED_BYTES = 32 << 20
 MAX_SERIES = 500_000
+MAX_HISTOGRAMS = 500_000
+"""Native histograms of one request: each takes a hundred bytes, however short its message."""
 MAX_IRREGULAR = 100_000
 """Series whose labels have to be put in order, and metadata messages: each costs microseconds."""
 MAX_SHOWN_REFUSALS = 10
@@ -48,10 +50,10 @@ class WriteRequest:
     """One decoded request.
 
     - ``batch``: the series that can be stored, in the order sent; keys are canonical, a series may
-      occur twice, rows are not empty.
+      occur twice, rows without a sample bring exemplars.
     - ``metadata``: by metric family name, the last of several.
     - ``refused``: samples that cannot be stored, counted by reason; ``refusals`` shows the first.
-    - ``skipped``: what is in order and not kept, counted by kind: exemplars, start timestamps.
+    - ``skipped``: what is not kept and no error, counted by kind.
     """
 
     batch: SeriesBatch
@@ -67,6 +69,11 @@ class WriteRequest:
         self.refused[reason] = self.refused.get(reason, 0) + samples
         if len(self.refusals) < MAX_SHOWN_REFUSALS:
             self.refusals.append(Refusal(reason, detail, labels, time_ms))
+
+    def skip(self, kind: str, count: int) -> None:
+        """Counts what is not kept and no error; *count* may be 0."""
+        if count:
+            self.skipped[kind] = self.skipped.get(kind, 0) + count
 
 
 def reread_labels(
@@ -144,17 +151,10 @@ def readable(pairs: list[tuple[bytes, bytes]]) -> Labels:
     return Labels.of(shown)
 
 
-def refuse_histograms(request: WriteRequest, counts: Numbers) -> None:
-    """Refuses ``counts[r]`` native histogram samples of each row."""
-    rows = np.flatnonzero(counts)
-    batch = request.batch
-    for row in rows[:MAX_SHOWN_REFUSALS].tolist():
-        labels = Labels.from_key(batch.key(row))
-        detail = f"native histograms are not supported yet for series {labels}"
-        request.refuse("native-histogram", detail, labels, int(counts[row]), 0)
-    rest = int(counts[rows[MAX_SHOWN_REFUSALS:]].sum())
-    if rest:
-        request.refused["native-histogram"] += rest
+def check_histogram_count(count: int) -> None:
+    """Malformed where a request brings more than MAX_HISTOGRAMS."""
+    if count > MAX_HISTOGRAMS:
+        raise Malformed(f"more than {MAX_HISTOGRAMS} native histograms in one request")
 
 
 def first_time(batch: SeriesBatch, row: int) -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 from random import Random
 
 from tests.differential.compare import Verdict, judge
+from tests.differential.constructs import KNOWN, constructs
 from tests.differential.data import Data, make_data
-from tests.differential.dialect import LOOKBACK
+from tests.differential.dialect import FLAGS
 from tests.differential.generate import Question, make_question
 from tests.differential.sides import Ours, Reference
 from tests.harness.servers import start_prometheus
@@ -30,18 +31,25 @@ class Report:
     known: Counter[str] = field(default_factory=Counter)
     with_data: int = 0
     with_errors: int = 0
+    uses: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(KNOWN, 0)))
+    """How many queries that both sides answered use each construct."""
     faults: list[str] = field(default_factory=list)
 
     @property
     def asked(self) -> int:
         return self.verdicts.total()
 
+    def rarest(self, count: int = 8) -> list[tuple[str, int]]:
+        """The constructs that the fewest answered queries use."""
+        return sorted(self.uses.items(), key=lambda use: use[1])[:count]
+
     def __str__(self) -> str:
         share = self.with_data / max(self.asked, 1)
         lines = [
             f"seed {self.seed}: {self.asked} queries, {share:.0%} with data on both sides, "
             f"{self.with_errors} refused by both, "
-            f"{self.verdicts[Verdict.DIFFERENT]} different",
+            f"{self.verdicts[Verdict.DIFFERENT]} different, {self.known.total()} known",
+            "rarest: " + ", ".join(f"{name} {count}" for name, count in self.rarest()),
             *(f"known: {name}: {count}" for name, count in self.known.items()),
             *self.faults,
         ]
@@ -65,6 +73,8 @@ def run_campaign(
             report.verdicts[verdict] += 1
             report.with_data += bool(got.rows) and bool(wanted.rows)
             report.with_errors += bool(got.error) and bool(wanted.error)
+            if not got.error and not wanted.error:
+                report.uses.update(constructs(question.text))
             if verdict is Verdict.KNOWN:
                 report.known[reason] += 1
             elif verdict is Verdict.DIFFERENT:
@@ -85,7 +95,7 @@ def main() -> int:
     seed = options.seed if options.seed is not None else time.time_ns() % 1_000_000
     with (
         tempfile.TemporaryDirectory() as home,
-        start_prometheus(Path(home) / "reference", None, LOOKBACK) as server,
+        start_prometheus(Path(home) / "reference", None, *FLAGS) as server,
     ):
         ours, reference = Ours(Path(home) / "ours"), Reference(server.url)
         report = run_campaign(ours, reference, seed, options.queries)

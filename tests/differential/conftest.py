@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.differential.dialect import LOOKBACK
+from tests.differential.dialect import FLAGS
 from tests.differential.sides import Ours, Reference
 from tests.harness.servers import Absent, start_prometheus
 
@@ -23,7 +23,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Both, empty; skips where there is no Prometheus."""
     home = tmp_path_factory.mktemp("differential")
     try:
-        server = start_prometheus(home / "reference", None, LOOKBACK)
+        server = start_prometheus(home / "reference", None, *FLAGS)
     except Absent as absent:
         pytest.skip(str(absent))
     with server:

@@ -1,5 +1,7 @@
 """Seeded samples for both sides: gauges, counters and histograms of a few jobs and instances.
 
+Among them are stale markers, gaps, counter resets, NaN and infinities, and labels of many shapes.
+
 Counters start high and never fall below a quarter of what they were, so that no extrapolation
 reaches zero: there the versions differ on purpose. Values of gauges are multiples of 1/64, so that
 sums of them are exact in any order, and hardly ever equal, for topk decides ties in another way.
@@ -9,9 +11,11 @@ from dataclasses import dataclass
 from random import Random
 
 from series.batch import STALE_NAN
+from series.histogram import OFFSET, Histogram
 from series.labels import METRIC_NAME, Labels
 
-Rows = dict[Labels, list[tuple[int, float]]]
+Samples = list[tuple[int, float]] | list[tuple[int, Histogram]]
+Rows = dict[Labels, Samples]
 
 TICK_MS = 15_000
 SAMPLES = 120
@@ -20,6 +24,15 @@ ROUND_MS = 4 * SPAN_MS
 """How far apart the data of two rounds lie, so that no question reaches into another's."""
 EPOCH_MS = 1_700_000_100_000
 BOUNDS = ("0.1", "0.5", "1", "2.5", "+Inf")
+SHAPES: tuple[dict[str, str], ...] = (
+    {},
+    {"job": ""},
+    {"zone": "é \n\\\"'`"},
+    {"job": "a", "path": "/" + "x" * 200},
+    {f"l{n:02}": str(n) for n in range(25)},
+    {"Job": "a", "_": "\U0001f600", "job_": "\t"},
+)
+"""Labels besides the name: none, an empty one, odd characters, a long one, many, near misses."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,9 @@ def make_data(random: Random, number: int) -> Data:
             times = _times(random, start_ms, phased)
             rows |= _target(random, target, times)
     rows[Labels.of({METRIC_NAME: "lone"})] = _gauge(random, _times(random, start_ms, phased))
+    for shape in SHAPES:
+        times = _times(random, start_ms, phased)
+        rows[Labels.of({METRIC_NAME: "rule:shapes:sum", **shape})] = _gauge(random, times)
     return Data(start_ms, phased, dict(sorted(rows.items())), random.random() < 0.5)
 
 
@@ -58,7 +74,7 @@ def _target(random: Random, target: dict[str, str], times: list[int]) -> Rows:
     """What one target exposes; some targets lack some metrics."""
     rows: Rows = {}
 
-    def add(name: str, samples: list[tuple[int, float]], **labels: str) -> None:
+    def add(name: str, samples: Samples, **labels: str) -> None:
         if samples:
             rows[Labels.of({METRIC_NAME: name, **target, **labels})] = samples
 
@@ -75,6 +91,7 @@ def _target(random: Random, target: dict[str, str], times: list[int]) -> Rows:
     if random.random() < 0.5:
         for bound in random.sample(BOUNDS, random.randint(1, 5)):
             add("rough_bucket", [(t, float(random.randint(0, 5))) for t in times], le=bound)
+    add("native", _native(random, times))
     return rows
 
 
@@ -104,12 +121,36 @@ def _odd(random: Random, times: list[int]) -> list[tuple[int, float]]:
 
 def _counter(random: Random, times: list[int]) -> list[tuple[int, float]]:
     value = 5_000.0
+    stale = random.random() < 0.2
     samples = []
     for time in times:
         value += random.randint(0, 20)
         if value > 3_000 and random.random() < 0.03:
             value = float(int(value * random.uniform(0.25, 0.4)))
-        samples.append((time, value))
+        gone = stale and random.random() < 0.04
+        samples.append((time, STALE_NAN if gone else value))
+    return samples
+
+
+def _native(random: Random, times: list[int]) -> list[tuple[int, Histogram]]:
+    """A growing histogram of schema 0: a zero bucket, one of either sign and two gaps' worth more.
+
+    Whole numbers of observations, so that it may travel as an integer histogram.
+    """
+    indexes = (-2, 0, 1, 4)
+    counts = [1_000.0] * len(indexes)
+    negative, zero, total = 500.0, 300.0, 9_000.0
+    samples = []
+    for time in times:
+        if random.random() < 0.02:
+            counts = [float(int(count * 0.5)) for count in counts]
+        counts = [count + random.randint(0, 9) for count in counts]
+        zero += random.randint(0, 3)
+        total += random.randint(0, 64) / 64
+        buckets = [(-(OFFSET + 1), negative)]
+        buckets += [(OFFSET + n, count) for n, count in zip(indexes, counts, strict=True)]
+        count = negative + zero + sum(counts)
+        samples.append((time, Histogram(0, count, total, 0.125, zero, tuple(buckets))))
     return samples
 
 

@@ -1,8 +1,8 @@
 """What one asks of Prometheus 2.42 to learn what 3.14 means: the known differences as rules.
 
 Each rule turns a construct into one that says in 2.42 what the original says since. Together with
-``LOOKBACK``, the flag that does it for instant selectors, they leave no other difference but those
-that ``compare`` knows.
+``FLAGS``, which do it for instant selectors, they leave no other difference but those that
+``compare`` knows.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from promql.parser import parse
 from promql.printer import to_text
 from series.matcher import Matcher, MatchType
 
-LOOKBACK = "--query.lookback-delta=299999ms"
+FLAGS = ("--query.lookback-delta=299999ms", "--enable-feature=native-histograms")
 """Windows were closed on both sides: a millisecond less makes those of five minutes left-open."""
 
 RATES = frozenset(("rate", "increase", "delta"))

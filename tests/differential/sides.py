@@ -7,17 +7,20 @@ from typing import Any
 from promql.duration_values import InvalidQuery
 from promql.engine import Engine
 from promql.env import QueryTimes
+from promql.matrix import Text
 from promql.notes import ExecutionError
 from promql.parser import ParseError
 from series.batch import build_batch
+from series.histogram import OFFSET, Histogram
 from series.labels import Labels
 from series.ports import Context, Source, TooManySamples
 from tests.differential.data import Data
 from tests.differential.dialect import to_old_dialect
 from tests.differential.generate import Question
 from tests.harness.api import Api
-from tests.harness.remote_write import Sender, write_body
-from tests.promqltest_compare import Rows, answer_rows
+from tests.harness.remote_write import Sender, compress, encode_labels, encode_sample, field
+from tests.promqltest_compare import FloatRows, float_rows
+from tests.wire.histograms import Sent
 from tsdb.db import DbOptions
 from tsdb.store import Store
 
@@ -28,11 +31,12 @@ _DAY_MS = 86_400_000
 class Reply:
     """An answer: ``error`` is the API's errorType, '' where there is none; ``text`` its message.
 
-    ``rows`` stand in the order of the answer; ``kind`` is the type of the result.
+    ``rows`` stand in the order of the answer; ``kind`` is the type of the result. A string is the
+    ``text`` of a reply without rows.
     """
 
     kind: str
-    rows: Rows
+    rows: FloatRows
     error: str = ""
     text: str = ""
 
@@ -69,10 +73,50 @@ class Ours:
             return Reply("", [], "bad_data", str(error))
         except (ExecutionError, TooManySamples) as error:
             return Reply("", [], "execution", str(error))
-        return Reply(answer.type.value, list(answer_rows(answer)))
+        if isinstance(answer.value, Text):
+            return Reply(answer.type.value, [], text=answer.value.value)
+        return Reply(answer.type.value, float_rows(answer))
 
     def close(self) -> None:
         self._store.close()
+
+
+def write_body(data: Data) -> bytes:
+    """The data as a compressed remote-write 1.0 request."""
+    series = []
+    for labels, samples in data.rows.items():
+        fields = encode_labels(labels.as_dict())
+        for time_ms, sample in samples:
+            if isinstance(sample, Histogram):
+                fields += field(4, _sent(sample, time_ms).message())
+            else:
+                fields += encode_sample(time_ms, sample)
+        series.append(field(1, fields))
+    return compress(b"".join(series))
+
+
+def _sent(sample: Histogram, time_ms: int) -> Sent:
+    """*sample*, which has one negative bucket at most, for the wire."""
+    negative = [(-at - OFFSET, count) for at, count in sample.buckets if at < 0]
+    positive = [(at - OFFSET, count) for at, count in sample.buckets if at > 0]
+    return Sent(
+        schema=sample.schema,
+        count=sample.count,
+        sum=sample.sum,
+        zero_threshold=sample.zero_threshold,
+        zero_count=sample.zero_count,
+        negative_spans=[(index, 1) for index, _ in negative],
+        negative=[count for _, count in negative],
+        positive_spans=_spans([index for index, _ in positive]),
+        positive=[count for _, count in positive],
+        time_ms=time_ms,
+    )
+
+
+def _spans(indexes: list[int]) -> list[tuple[int, int]]:
+    """A span of one bucket each: the distance from the end of the span before, and 1."""
+    ends = [0, *(index + 1 for index in indexes)]
+    return [(index - end, 1) for index, end in zip(indexes, ends, strict=False)]
 
 
 class Reference:
@@ -82,8 +126,7 @@ class Reference:
         self.api, self.sender = Api(url), Sender(url)
 
     def load(self, data: Data) -> None:
-        body = write_body([(labels.as_dict(), samples) for labels, samples in data.rows.items()])
-        status, text = self.sender.send(body)
+        status, text = self.sender.send(write_body(data))
         assert status in (200, 204), text
 
     def ask(self, question: Question) -> Reply:
@@ -103,7 +146,10 @@ class Reference:
         body = self.api.http.post(path, data={"query": question.text, **form}).json()
         if body["status"] != "success":
             return Reply("", [], body["errorType"], body["error"])
-        return Reply(_KINDS[body["data"]["resultType"]], _rows(body["data"]))
+        kind = _KINDS[body["data"]["resultType"]]
+        if kind == "string":
+            return Reply(kind, [], text=body["data"]["result"][1])
+        return Reply(kind, _rows(body["data"]))
 
     def close(self) -> None:
         self.api.close()
@@ -123,9 +169,9 @@ def _times(question: Question) -> tuple[int, int, int]:
     return question.start_ms, question.end_ms, question.step_ms
 
 
-def _rows(data: dict[str, Any]) -> Rows:
+def _rows(data: dict[str, Any]) -> FloatRows:
     result = data["result"]
-    if data["resultType"] in ("scalar", "string"):
+    if data["resultType"] == "scalar":
         return [(Labels(), _points([result]))]
     many = data["resultType"] == "matrix"
     return [

@@ -11,7 +11,8 @@ from series.labels import Labels
 from tests.differential.compare import Verdict, judge
 from tests.differential.data import make_data
 from tests.differential.dialect import to_old_dialect
-from tests.differential.generate import MISTAKES, Question, make_question
+from tests.differential.generate import Question, make_question
+from tests.differential.mistakes import MISTAKES
 from tests.differential.sides import Reply
 
 A, B = Labels.of({"x": "a"}), Labels.of({"x": "b"})
@@ -29,6 +30,7 @@ def reply(*rows: tuple[Labels, dict[int, float]]) -> Reply:
         (reply((A, {0: math.nan})), reply((A, {0: math.nan}))),
         (reply((A, {0: 1.0})), reply((A, {0: 1.0 + 1e-12}))),
         (Reply("", [], "execution", "a"), Reply("", [], "execution", "b")),
+        (Reply("string", [], text="a"), Reply("string", [], text="a")),
     ],
 )
 def test_equal_replies(ours: Reply, theirs: Reply) -> None:
@@ -46,6 +48,7 @@ def test_equal_replies(ours: Reply, theirs: Reply) -> None:
         (reply((A, {0: 1.0})), reply((A, {0: 1.0, 1: 1.0}))),
         (reply((A, {0: 1.0})), Reply("scalar", [(A, {0: 1.0})])),
         (reply((A, {0: 1.0}), (A, {1: 1.0})), reply((A, {1: 1.0}))),
+        (Reply("string", [], text="a"), Reply("string", [], text="b")),
         (Reply("", [], "execution", ""), reply()),
         (Reply("", [], "execution", ""), Reply("", [], "bad_data", "")),
         (reply((B, {0: 1.0}), (A, {0: 1.0})), reply((A, {0: 1.0}), (B, {0: 1.0}))),

@@ -22,6 +22,7 @@ ROWS = {
     Labels.of({"__name__": "lines", "x": "a\nb"}): [(T, 1.0)],
     Labels.of({"__name__": "infinite"}): [(T, math.inf)],
     Labels.of({"__name__": "jump"}): [(T, 1.0), (T + 60_000, 2.0), (T + 120_000, math.inf)],
+    Labels.of({"__name__": "huge"}): [(T + 30_000 * n, (-1) ** n * 1e200) for n in range(4)],
     Labels.of({"__name__": "one", "y": "1"}): [(T, 0.0)],
     Labels.of({"__name__": "young_total"}): [(T + 40_000, 8.0), (T + 50_000, 18.0)],
 }
@@ -126,11 +127,32 @@ def test_zero_limits_extrapolation_last(pair: Pair, source: Source) -> None:
     assert as_it_stands == [[pytest.approx(10 * (10 + 8 + 10) / 10)]]
 
 
-def test_lines_through_infinities(pair: Pair, source: Source) -> None:
-    """Sums of infinities were NaN; the reply is a known difference."""
-    question = Question("predict_linear(jump[3m] offset -1m, 60)", T + 100_000, T + 100_000, 0)
+@pytest.mark.parametrize(
+    "text",
+    ["predict_linear(jump[3m] offset -1m, 60)", "stdvar_over_time(huge[5m] offset -2m)"],
+)
+def test_infinite_sums(pair: Pair, source: Source, text: str) -> None:
+    """Sums that are infinite or become so were NaN; the reply is a known difference."""
+    question = Question(text, T + 100_000, T + 100_000, 0)
     ours, theirs = pair.ours.ask(source, question), pair.reference.ask(question)
-    assert judge(question, ours, theirs) == (Verdict.KNOWN, "lines through infinities")
+    assert judge(question, ours, theirs) == (Verdict.KNOWN, "infinite sums")
+
+
+def test_pinned_where_a_subquery_begins(pair: Pair, source: Source) -> None:
+    """A pinned selector stays in a shifted subquery that begins where the query does."""
+    begin = (T // 60_000 + 5) * 60_000
+    known = 0
+    for offset in ("-45s", "-1s", "45s"):
+        text = f'max_over_time((m{{x="1"}} @ {begin / 1000:.3f})[47s:] offset {offset})'
+        question = Question(text, begin, begin + 120_000, 60_000)
+        ours, theirs = pair.ours.ask(source, question), pair.reference.ask(question)
+        verdict = judge(question, ours, theirs)
+        assert verdict in (
+            (Verdict.EQUAL, ""),
+            (Verdict.KNOWN, "pinned where a subquery begins"),
+        )
+        known += verdict[0] is Verdict.KNOWN
+    assert known
 
 
 def test_pinned_windows_of_predict_linear_stay(pair: Pair, source: Source) -> None:

@@ -108,6 +108,11 @@ def differences(
     return found
 
 
+def as_numbers(labels: LabelSet) -> LabelSet:
+    """The labels with bounds as numbers: Prometheus 2 keeps ``le="1"``, 3 makes it ``1.0``."""
+    return tuple((n, str(float(v)) if n in ("le", "quantile") else v) for n, v in labels)
+
+
 def _differing_points(
     labels: LabelSet, ours: Points, theirs: Points, relative: float
 ) -> Iterable[str]:

@@ -100,6 +100,14 @@ class Process:
         return f"{self.argv[0]} (pid {self.pid}) {text}; its output ends:\n{self.output[-3000:]}"
 
 
+def wait_for(done: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+    """Until *done* holds; AssertionError with *what* when *timeout_s* pass before."""
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        assert time.monotonic() < deadline, f"not in {timeout_s:g} s: {what}"
+        time.sleep(0.25)
+
+
 def find_program(name: str) -> str | None:
     """The path of an installed program, or None."""
     return shutil.which(name)

@@ -180,11 +180,26 @@ def start_victoria_metrics(home: Path, *arguments: str, prefix: Sequence[str] = 
     return _start(argv, log, f"({address.replace('.', '[.]')})", "/health", READY_S)
 
 
+def start_at(
+    argv: Sequence[str], log: Path, address: str, probe: str, ready_s: float = READY_S
+) -> Server:
+    """A program that was told to listen at *address*, when *probe* says 200 there."""
+    return _when_ready(Process(argv, log), address, probe, ready_s)
+
+
 def _start(argv: Sequence[str], log: Path, listening: str, probe: str, ready_s: float) -> Server:
     process = Process(argv, log)
     try:
         address = process.wait_for_output(listening, ready_s)[1]
-        server = Server(process, f"http://{address}")
+    except BaseException:
+        process.kill()
+        raise
+    return _when_ready(process, address, probe, ready_s)
+
+
+def _when_ready(process: Process, address: str, probe: str, ready_s: float) -> Server:
+    server = Server(process, f"http://{address}")
+    try:
         with httpx.Client(base_url=server.url, timeout=5, trust_env=False) as client:
             process.wait_until(
                 lambda: _answers(client, probe), ready_s, f"{server.url}{probe} answered 200"

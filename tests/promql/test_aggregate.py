@@ -22,6 +22,7 @@ from series.grid import Grid
 from series.labels import Labels
 from series.ports import Context
 from tests.examples import examples
+from tests.promql.matrices import Bench
 
 STEPS = 3
 Points = dict[Labels, list[float | None]]
@@ -102,7 +103,7 @@ def folded(points: Points, aggregate: ast.Aggregate, slab_rows: int = 100) -> Ma
     matrix = matrix_of(points)
     labels = group_labels(matrix.frame, aggregate)
     ids, first = labels.group_ids()
-    fold = Fold(aggregate.op, len(first), STEPS)
+    fold = Fold(aggregate.op, len(first), STEPS, Bench().env)
     for start in range(0, matrix.series_count, slab_rows):
         rows = np.arange(start, min(start + slab_rows, matrix.series_count))
         fold.add(matrix.take(rows), ids[rows])
@@ -361,7 +362,7 @@ def test_late_removal_of_names_marks_groups() -> None:
         np.ones((2, STEPS), dtype=np.bool_),
         np.array([False, True]),
     )
-    fold = Fold("sum", 2, STEPS)
+    fold = Fold("sum", 2, STEPS, Bench().env)
     fold.add(marked, np.array([0, 1]))
     assert fold.result(frame).marks().tolist() == [False, True]
 

@@ -16,6 +16,7 @@ from series.batch import SeriesBatch, build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
 from tests.examples import examples
+from tests.promql.matrices import Bench
 
 Samples = list[tuple[int, float]]
 RANGE_MS, LOOKBACK_MS = 4_000, 6_000
@@ -104,7 +105,7 @@ def test_edges_give_the_values_between_which_is_counted(
 def test_smoothed_selectors_interpolate(rows: list[Samples]) -> None:
     """Between samples a line, after the last one its value, before the first one nothing."""
     frame = LabelFrame.empty_labels(len(rows))
-    found = smooth_lookup(frame, batch_of(rows), ENDS_MS, LOOKBACK_MS)
+    found = smooth_lookup(frame, batch_of(rows), ENDS_MS, LOOKBACK_MS, Bench().env)
     for r, row in enumerate(rows):
         for k, end in enumerate(ENDS_MS.tolist()):
             before = [s for s in row if end - LOOKBACK_MS < s[0] <= end][-1:]

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from promql import ast
 from promql.instant import CALLS
 from promql.matrix import Matrix, ScalarRow, Value
-from promql.notes import ExecutionError
 from series.matcher import Matcher, MatchType
 from tests.examples import examples
 from tests.promql.matrices import VALUES, ZERO, Bench, elements, matrix, points, row, same
@@ -194,7 +193,6 @@ def test_functions_of_native_histograms_pass_floats_over() -> None:
         assert points(call(f"histogram_{name}", matrix({"a": [1.0, 2.0, 3.0]}))) == {}
 
 
-def test_what_is_missing_says_so() -> None:
-    """By name."""
-    with pytest.raises(ExecutionError, match=r"start_timestamp\(\) is not supported yet"):
-        call("start_timestamp", matrix({"a": [1.0, 2.0, 3.0]}))
+def test_start_times_are_those_of_bare_selectors_only() -> None:
+    """Any other vector has none, nor has any where start times do not count."""
+    assert points(call("start_timestamp", matrix({"a": [1.0, 2.0, 3.0]}))) == {}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from promql import ast
 from promql.instant import CALLS
-from promql.labels_fn import expand
+from promql.labels_fn import Template
 from promql.matrix import Matrix, Text, Value
 from promql.notes import ExecutionError
 from series.labels import Labels
@@ -39,7 +39,7 @@ def test_expansion_is_gos(pattern: str, text: str, template: str, wanted: str) -
     """Longest names, unknown groups empty, a lone dollar sign kept, ``.`` matches a newline."""
     match = compile_regex(pattern).fullmatch(text)
     assert match is not None
-    assert expand(template, match) == wanted
+    assert Template(template, match.re).expand(match) == wanted
 
 
 def test_replacement_where_the_whole_value_matches() -> None:

@@ -33,10 +33,12 @@ from promql.ast import (
     Unary,
     VectorSelector,
 )
-from promql.check import MAX_DEPTH
+from promql.check import MAX_DEPTH, MAX_HEIGHT
 from promql.lexer import MAX_TOKENS
 from promql.parser import ParseError, parse
+from promql.pretty import pretty
 from promql.printer import to_text
+from promql.tree import tree
 from series.matcher import Matcher, MatchType
 from tests.examples import examples
 
@@ -370,15 +372,32 @@ def test_spans_cover_the_text_of_each_node() -> None:
         "(" * 1000 + "x" + ")" * 1000,
         "-" * 1000 + "x",
         "abs(" * 1000 + "x" + ")" * 1000,
-        "+".join(["x"] * 1000),
         "x" + "[5m:]" * 1000,
         "2^" * 1000 + "x",
     ],
 )
 def test_deep_nesting_is_refused(query: str) -> None:
     """A tree deeper than what recursion bears is a plain parse error."""
-    with pytest.raises(ParseError, match="nested too deeply, at most"):
+    with pytest.raises(ParseError, match=r"nested too deeply: \d+ levels, at most 120"):
         parse(query)
+
+
+def test_the_levels_of_parentheses_are_counted_to_the_end() -> None:
+    """The complaint tells how deep the text is, not where reading stopped."""
+    with pytest.raises(ParseError, match="nested too deeply: 1001 levels, at most 120 levels"):
+        parse("(" * 1000 + "x" + ")" * 1000)
+
+
+@pytest.mark.parametrize("operator", ["or", "+", "<", "and"])
+def test_a_chain_of_operators_is_not_deep(operator: str) -> None:
+    """A thousand operands in a row parse, print and read back; a chain has its own limit."""
+    query = f" {operator} ".join(["x"] * MAX_HEIGHT)
+    assert to_text(parse(query)) == query
+    pretty(parse(query))
+    tree(parse(query))
+    words = f"too many operators: at least {MAX_HEIGHT}, at most {MAX_HEIGHT - 1} are allowed"
+    with pytest.raises(ParseError, match=words):
+        parse(f"{query} {operator} x {operator} x")
 
 
 def test_nesting_up_to_the_limit_is_accepted() -> None:

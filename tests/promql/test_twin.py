@@ -13,12 +13,13 @@ from promql.engine import Engine
 from promql.env import Options, QueryTimes
 from promql.notes import ExecutionError
 from promql.parser import parse
+from series.histogram import Histogram
 from series.labels import Labels
 from series.ports import Context
 from tests.data_strategies import Database, Span, databases, queries, spans
 from tests.memory_source import MemorySource
 from tests.promql.test_own_scripts import SCRIPTS
-from tests.promqltest_compare import answer_rows, check_rows, check_scalar
+from tests.promqltest_compare import check_rows, check_scalar, float_rows
 from tests.promqltest_format import Clear, Eval, Load, parse_script
 from tests.promqltest_runner import Store
 from tests.slow_twin import Answer, Twin
@@ -107,13 +108,18 @@ def test_twin_and_scripts_agree(path: Path) -> None:
             store.load(command)
         elif not command.must_fail and not command.raw_range:
             answered += _twin_answers(store, command)
-    assert answered or path.stem in ("errors", "extended")
+    assert answered or path.stem in ("errors", "extended", "native_histograms")
 
 
 def _twin_answers(store: Store, command: Eval) -> bool:
     """Whether the twin knows all that the eval needs; Mismatch where its answer is another."""
+    if any(isinstance(v, Histogram) for row in store.series.values() for v in row.values()):
+        return False
     step_ms = command.step_ms if command.is_range else 1
-    data = {labels: sorted(row.items()) for labels, row in store.series.items()}
+    data = {
+        labels: sorted((time_ms, v) for time_ms, v in row.items() if isinstance(v, float))
+        for labels, row in store.series.items()
+    }
     twin = Twin(data, command.start_ms, command.end_ms, step_ms, delayed=True)
     try:
         answer = twin.answer(parse(command.expr))
@@ -129,6 +135,6 @@ def _twin_answers(store: Store, command: Eval) -> bool:
 def _ask(engine: Engine, source: MemorySource, query: str, span: Span) -> Answer:
     context = Context()
     if not span.is_range:
-        return dict(answer_rows(engine.instant(source, query, span.start_ms, context)))
+        return dict(float_rows(engine.instant(source, query, span.start_ms, context)))
     times = QueryTimes(span.start_ms, span.end_ms, span.step_ms)
-    return dict(answer_rows(engine.range(source, query, times, context)))
+    return dict(float_rows(engine.range(source, query, times, context)))

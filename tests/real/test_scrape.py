@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from tests.harness import servers
-from tests.harness.api import Api, LabelSet, Points
-from tests.harness.processes import cpu_seconds, free_port
+from tests.harness.api import Api, LabelSet, Points, as_numbers
+from tests.harness.processes import cpu_seconds, free_port, wait_for
 from tests.harness.servers import Absent, Server
 
 pytestmark = pytest.mark.server
@@ -38,7 +38,6 @@ odd_value{a="say \\"hi\\"\\\\"} -Inf
 unlabelled 3
 """
 """As a Pushgateway shows it: labels of the pushed jobs, some of them empty."""
-WAIT_S = 60
 WINDOW_S = 8
 
 
@@ -89,18 +88,6 @@ class Sides:
             {as_numbers(labels): points for labels, points in api.instant(query, at_s).series}
             for api in (self.ours, self.theirs)
         )
-
-
-def as_numbers(labels: LabelSet) -> LabelSet:
-    """The labels with bounds as numbers."""
-    return tuple((n, str(float(v)) if n in ("le", "quantile") else v) for n, v in labels)
-
-
-def wait_for(done: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.25)
 
 
 def configuration(jobs: dict[str, str], page: str) -> dict[str, object]:

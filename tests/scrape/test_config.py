@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scrape.config import Job, Limits, accept_header, load_config
+from scrape.config import DEFAULT_PROTOCOLS, Job, Limits, accept_header, load_config
 from scrape.discovery_config import Dns, Files, Http, TargetGroup
 from scrape.document import ConfigError
+from scrape.histogram_config import HistogramOptions
 from scrape.http_options import Secret
 from series.relabel import Rule
 from tests.scrape.worlds import job_of
@@ -214,3 +215,25 @@ def test_the_accept_header_ranks_the_protocols() -> None:
         "encoding=delimited;q=0.6,application/openmetrics-text;version=1.0.0;"
         "escaping=allow-utf-8;q=0.5,*/*;q=0.4"
     )
+
+
+def test_how_histograms_are_scraped(tmp_path: Path) -> None:
+    """``global`` speaks for all jobs, a job for itself; native ones come by protobuf first."""
+    text = """
+global: {scrape_native_histograms: true, convert_classic_histograms_to_nhcb: true}
+scrape_configs:
+- job_name: a
+- {job_name: b, scrape_native_histograms: false, always_scrape_classic_histograms: true}
+- {job_name: c, scrape_protocols: [PrometheusText0.0.4]}
+"""
+    (tmp_path / "prometheus.yml").write_text(text)
+    config = load_config(tmp_path / "prometheus.yml")
+    assert not config.warnings
+    assert [job.histograms for job in config.jobs] == [
+        HistogramOptions(native=True, convert=True),
+        HistogramOptions(always_classic=True, convert=True),
+        HistogramOptions(native=True, convert=True),
+    ]
+    assert config.jobs[0].protocols == ("PrometheusProto", *DEFAULT_PROTOCOLS)
+    assert config.jobs[1].protocols == DEFAULT_PROTOCOLS
+    assert config.jobs[2].protocols == ("PrometheusText0.0.4",)

@@ -6,12 +6,16 @@ import zlib
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from scrape import fetch
 from scrape.target import discovered_labels, make_target
 from scrape.visit import Visitor
+from series.labels import Labels
 from tests.scrape.worlds import NOW_MS, STALE, World, answer, job_of
+from tests.wire.encode import chunk, varint
+from tests.wire.histograms import Sent
 
 URL = "http://127.0.0.1:81/metrics"
 PAGE = '# TYPE a counter\n# HELP a All of a.\na 1\nb{x="1"} 2\n'
@@ -231,7 +235,8 @@ def test_openmetrics_and_fallback_protocols(tmp_path: Path) -> None:
                "application/openmetrics-text; version=1.0.0")  # fmt: skip
     visit(world, visitor_of(world, tmp_path), 0)
     assert world.values("a_total") == [1]
-    assert world.harvests[0].exemplars == 1
+    exemplars = world.harvests[0].batch.exemplars
+    assert exemplars is not None and exemplars.rows.tolist() == [0]
 
     world = World()
     world.show(URL, "b 1\n", "")
@@ -338,3 +343,56 @@ def test_a_large_page_is_read_in_another_thread(
     visit(world, visitor_of(world, tmp_path), 0)
 
     assert world.values("a") == [1]
+
+
+PROTOBUF = (
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+)
+
+
+def test_native_histograms_are_scraped_where_that_is_wanted(tmp_path: Path) -> None:
+    """Instead of their classic series, or beside them; by default there are but those."""
+    histogram = Sent(count=2, positive_spans=[(0, 1)], positive=[2]).exposition()
+    metric = chunk(4, chunk(7, histogram))
+    message = chunk(1, b"h") + b"\x18\x04" + metric
+    body = varint(len(message)) + message
+    classic = ["h_bucket", "h_count", "h_sum"]
+    for text, expected in (
+        ("", classic),
+        ("scrape_native_histograms: true", ["h"]),
+        ("scrape_native_histograms: true\nalways_scrape_classic_histograms: true", ["h", *classic]),
+    ):
+        world = World()
+        world.pages[URL] = lambda _: answer(body, PROTOBUF)
+        visit(world, visitor_of(world, tmp_path, text), 0, 15)
+        assert [name.split('"')[1] for name in world.names()] == expected
+        batch = world.harvests[1].batch
+        if "h" in expected:
+            assert batch.histogram_ids is not None and batch.histograms is not None
+            [row] = np.flatnonzero(batch.histogram_ids >= 0).tolist()
+            assert Labels.from_key(batch.key(row)).metric == "h"
+            assert batch.histograms.one(0).count == 2.0
+        else:
+            assert batch.histogram_ids is None
+
+
+def test_a_native_histogram_that_is_gone_gets_a_marker(tmp_path: Path) -> None:
+    """As any other series does: a float."""
+    histogram = Sent(count=2, positive_spans=[(0, 1)], positive=[2]).exposition()
+    message = chunk(1, b"h") + b"\x18\x04" + chunk(4, chunk(7, histogram))
+    pages = [varint(len(message)) + message, b""]
+    world = World()
+    world.pages[URL] = lambda _: answer(pages.pop(0), PROTOBUF)
+    visit(world, visitor_of(world, tmp_path, "scrape_native_histograms: true"), 0, 15)
+    assert world.values("h") == [0.0, STALE]
+    assert world.harvests[1].batch.histogram_ids is None
+
+
+def test_classic_histograms_are_converted_where_that_is_wanted(tmp_path: Path) -> None:
+    """The series of a page become one histogram."""
+    world = World()
+    page = '# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 3\nh_count 3\nh_sum 2\n'
+    world.show(URL, page)
+    visit(world, visitor_of(world, tmp_path, "convert_classic_histograms_to_nhcb: true"), 0)
+    assert [name.split('"')[1] for name in world.names()] == ["h"]
+    assert world.values("scrape_samples_scraped") == [1]

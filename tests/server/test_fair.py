@@ -1,5 +1,6 @@
 """The pool of query threads: in turn, with a thread in reserve."""
 
+import hashlib
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 import pytest
 
 from server.fair import FairPool
+from server.ingest import INLINE_BYTES
+from tests.server.conftest import Asker, up
+from tests.wire import encode
 
 
 def test_results_and_errors_come_back() -> None:
@@ -56,6 +60,18 @@ def test_the_reserve_serves_whoever_has_nothing_running() -> None:
     pool.shutdown()
 
 
+def test_no_organization_has_all_threads() -> None:
+    """However its tasks come and end, one thread is left for the others."""
+    pool = FairPool(2, "test")
+    for _ in range(50):
+        gate = threading.Event()
+        slow = [pool.of("slow").submit(gate.wait, 10) for _ in range(5)]
+        assert pool.of("quick").submit(gate.is_set).result(5) is False
+        gate.set()
+        assert all(one.result(5) for one in slow)
+    pool.shutdown()
+
+
 def test_closing_cancels_what_waits() -> None:
     """What runs is finished first."""
     pool = FairPool(1, "test")
@@ -72,3 +88,17 @@ def test_closing_cancels_what_waits() -> None:
     pool.shutdown()
     assert all(one.result(0) for one in running)
     assert all(one.cancelled() for one in waiting)
+
+
+def test_large_bodies_of_one_organization_keep_no_other_waiting(asker: Asker) -> None:
+    """Decoding takes turns as queries do."""
+    gate = threading.Event()
+    writes = asker.house.writes
+    slow = [writes.of("slow").submit(gate.wait, 10) for _ in range(6)]
+    texts = [hashlib.sha256(b"%d" % k).hexdigest() for k in range(200)]
+    body = encode.snappy(b"".join(encode.series(up(text, 1)) for text in texts))
+    assert len(body) > INLINE_BYTES
+    assert asker.write_body(body, {"x-org-id": "quick"}).status_code == 204
+    assert writes.waiting("slow") >= 3
+    gate.set()
+    assert all(one.result(5) for one in slow)

@@ -1,11 +1,15 @@
 """Remote write 2.0 and compressed bodies over HTTP: stored, counted, answered."""
 
+import dataclasses
+from collections.abc import Callable
+
 import pytest
 import zstandard
 
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode, encode_v2
 from tests.wire.encode_v2 import Series
+from tests.wire.histograms import Sent
 
 V2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 NAME = (b"__name__", b"up")
@@ -28,9 +32,9 @@ def answered(asker: Asker, body: bytes) -> tuple[int, str, dict[str, int]]:
 
 
 def test_samples_metadata_and_what_is_skipped(asker: Asker) -> None:
-    """204, the count of samples in a header, metadata kept, exemplars counted as skipped."""
+    """204, the count of samples in a header, metadata kept, start timestamps counted."""
     row = Series([NAME, (b"job", b"a")], [(NOW_MS - 1, 1.0), (NOW_MS, 2.0)], start_ms=5)
-    row.exemplars, row.metadata = 3, (2, b"Is it up?", b"")
+    row.metadata = (2, b"Is it up?", b"")
     status, text, written = write_v2(asker, row)
     assert (status, text) == (204, "")
     assert written == {"samples": 2, "histograms": 0, "exemplars": 0}
@@ -40,7 +44,6 @@ def test_samples_metadata_and_what_is_skipped(asker: Asker) -> None:
     page = asker.get("/metrics").text
     for line in (
         'o11y_ingest_samples_total{door="remote_write_2"} 2.0',
-        'o11y_ingest_skipped_total{door="remote_write_2",kind="exemplars"} 3.0',
         'o11y_ingest_skipped_total{door="remote_write_2",kind="start-timestamps"} 2.0',
     ):
         assert line in page
@@ -52,7 +55,7 @@ def test_partial_writes(asker: Asker) -> None:
         asker,
         Series([NAME, (b"job", b"good")], [(NOW_MS, 7.0)]),
         Series([NAME, NAME], [(NOW_MS, 1.0)]),
-        Series([NAME, (b"job", b"h")], histograms=1),
+        Series([NAME, (b"job", b"h")], histograms=[Sent(count=1).message()]),
         Series([NAME, (b"job", b"none")]),
         Series([], [(NOW_MS, 1.0)], refs=[1, 77]),
         Series([NAME, (b"job", b"future")], [(NOW_MS + 3_600_000, 1.0)]),
@@ -60,7 +63,7 @@ def test_partial_writes(asker: Asker) -> None:
     assert (status, written["samples"]) == (400, 1)
     for words in (
         "duplicated label __name__",
-        'native histograms are not supported yet for series {__name__="up", job="h"}',
+        '(in absence of NaN) for series {__name__="up", job="h"}',
         "TimeSeries must contain at least one sample or histogram for series",
         "parsing labels for series [1 77]: labelRefs 77 outside of symbols table",
         "out of bounds: timestamp is too far in the future",
@@ -69,6 +72,43 @@ def test_partial_writes(asker: Asker) -> None:
         assert words in text
     assert len(text.splitlines()) <= 10
     assert asker.values("up") == {"good": "7"}
+
+
+def test_histograms_and_exemplars_are_counted_apart(asker: Asker) -> None:
+    """What a sender hears of each kind; an exemplar that comes too late makes the answer 400."""
+    histogram = Sent(count=3, positive_spans=[(0, 1)], positive=[3], time_ms=NOW_MS)
+    exemplars = [([(b"trace_id", b"%d" % at)], NOW_MS - 5 + at, 1.5) for at in range(2)]
+    row = Series(
+        [NAME, (b"job", b"a")], [(NOW_MS, 1.0)], histograms=[dataclasses.replace(
+            histogram, time_ms=NOW_MS - 1).message()]
+    )  # fmt: skip
+    alone = Series([NAME, (b"job", b"a")], exemplars=exemplars)
+    assert write_v2(asker, row, alone) == (
+        204, "", {"samples": 1, "histograms": 1, "exemplars": 2}
+    )  # fmt: skip
+    late = Series([NAME, (b"job", b"a")], exemplars=[([(b"trace_id", b"9")], NOW_MS - 9, 1.5)])
+    status, text, written = write_v2(asker, late)
+    assert (status, written) == (400, {"samples": 0, "histograms": 0, "exemplars": 0})
+    assert 'out of order exemplar for series {__name__="up", job="a"}' in text
+
+
+def test_late_exemplars_are_no_error_of_other_senders(asker: Asker) -> None:
+    """Remote write 1.0 hears nothing of them; they are counted."""
+    for at in (5, 4):
+        exemplar = encode.exemplar([(b"a", b"%d" % at)], NOW_MS + at, 1.0)
+        answer = asker.write(encode.Series([NAME], [(NOW_MS, 1.0)], exemplars=[exemplar]))
+        assert answer.status_code == 204
+    page = asker.get("/metrics").text
+    assert 'skipped_total{door="remote_write",kind="exemplar-out-of-order"} 1.0' in page
+
+
+def test_start_timestamps_are_kept_where_they_are_wanted(
+    make_asker: Callable[..., Asker],
+) -> None:
+    """With the feature none is skipped."""
+    asker = make_asker(features=frozenset({"st-storage"}))
+    assert write_v2(asker, Series([NAME], [(NOW_MS, 1.0)], start_ms=NOW_MS - 5))[0] == 204
+    assert 'kind="start-timestamps"' not in asker.get("/metrics").text
 
 
 @pytest.mark.parametrize("body", [b"\xff\xff", b"", encode.snappy(b"\x2a\xff")])

@@ -73,6 +73,7 @@ def test_without_a_file_series_and_rates_are_free() -> None:
         ("defaults:\n  max_series: 1\n", 2),
         ("defaults:\n  ingestion_rate: many\n", 2),
         ("defaults:\n  ingestion_rate: -1\n", 2),
+        ("defaults:\n  series_limit_status: 503\n", 2),
         ("tenants:\n  acme: {}\n  a/b: {}\n", 3),
         ("tenants:\n  acme:\n    accept_ha_samples: 7\n", 3),
         ("tenants: [1]\n", 1),
@@ -147,6 +148,72 @@ def test_the_cap_counts_distinct_series_of_one_request(limited: Callable[..., As
     assert answer.status_code == 400
     assert "refused: 1 max-series-per-tenant" in answer.text
     assert sorted(asker.values("up")) == ["a", "b"]
+
+
+def metric(name: str, number: int, at_ms: int = NOW_MS) -> encode.Series:
+    return encode.Series([(b"__name__", name.encode()), (b"job", b"j%d" % number)], [(at_ms, 1.0)])
+
+
+def test_series_of_a_metric_are_capped(limited: Callable[..., Asker]) -> None:
+    """New series of a full metric are refused by name; known ones and other metrics go on."""
+    asker = limited(max_global_series_per_metric=2)
+    assert asker.write(metric("up", 1), metric("up", 2)).status_code == 204
+    later = [metric("up", k, NOW_MS + 1) for k in range(1, 5)]
+    answer = asker.write(*later, metric("down", 1))
+    assert answer.status_code == 400
+    assert (
+        "err-max-series-per-metric: tenant default has 2 of 2 series of the metric up; new ones "
+        "are refused, known ones still stored (max_global_series_per_metric) for series "
+        '{__name__="up", job="j3"}'
+    ) in answer.text
+    assert "refused: 2 max-series-per-metric; stored: 3" in answer.text
+    assert asker.values("count by (job) ({__name__=~'up|down'})") == {"j1": "2", "j2": "1"}
+    page = asker.get("/metrics").text
+    name = "o11y_ingest_refused_samples_total"
+    assert f'{name}{{door="remote_write",reason="max-series-per-metric"}} 2.0' in page
+    assert 'o11y_limits_defaults{limit_name="max_global_series_per_metric"} 2.0' in page
+
+
+def test_limits_on_series_follow_the_file(limited: Callable[..., Asker], tmp_path: Path) -> None:
+    """A limit that was raised or taken away lets the next request in."""
+    asker = limited(max_global_series_per_metric=1)
+    assert asker.write(metric("up", 1), metric("up", 2)).status_code == 400
+    for text in ("{max_global_series_per_metric: 2}", "{max_global_series_per_metric: 0}"):
+        (tmp_path / "limits.yml").write_text(f"defaults: {text}\n")
+        asker.house.limits = LimitsFile(tmp_path / "limits.yml")
+        more = [metric("up", 1, NOW_MS + 1), metric("up", 2)]
+        assert asker.write(*more).status_code == 204
+    assert asker.write(*(metric("up", k) for k in range(3, 9))).status_code == 204
+
+
+@pytest.mark.parametrize("limit", ["max_global_series_per_user", "max_global_series_per_metric"])
+def test_the_cap_on_series_may_answer_429(limited: Callable[..., Asker], limit: str) -> None:
+    """With the same words; only where nothing of the request was stored, with Retry-After."""
+    texts = {}
+    for status in (400, 429):
+        asker = limited(**{limit: 1, "series_limit_status": status})
+        assert asker.write(metric("up", 1)).status_code in (204, 400)
+        full = asker.write(metric("up", 2))
+        assert full.status_code == status
+        assert full.headers.get("retry-after") == ("60" if status == 429 else None)
+        partly = asker.write(metric("up", 1), metric("up", 2))
+        assert (partly.status_code, "retry-after" in partly.headers) == (400, False)
+        assert "stored: 1" in partly.text
+        texts[status] = full.text, partly.text
+    assert texts[400] == texts[429]
+
+
+def test_an_import_goes_on_behind_a_full_block(limited: Callable[..., Asker]) -> None:
+    """Lines of known series behind new ones are stored, whatever the cap answers."""
+    asker = limited(max_global_series_per_user=1, series_limit_status=429)
+    assert asker.write(metric("up", 1)).status_code == 204
+    new = "".join(f'more{{n="{k:06}"}} 1 {NOW_MS}\n' for k in range(60_000))
+    text = f'{new}up{{job="j1"}} 1 {NOW_MS}\n'
+    answer = asker("POST", "/api/v1/import/prometheus", content=text.encode())
+    assert answer.status_code == 400
+    assert "refused: 60000 max-series-per-tenant; stored: 1" in answer.text
+    answer = asker("POST", "/api/v1/import/prometheus", content=new.encode())
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "60")
 
 
 @pytest.mark.parametrize(
@@ -235,6 +302,54 @@ def test_queries(limited: Callable[..., Asker]) -> None:
     assert 'o11y_limited_requests_total{limit="max-fetched-series-per-query"} 1.0' in page
     assert 'o11y_limits_defaults{limit_name="max_samples_per_query"} 3.0' in page
     assert "o11y_limits_last_reload_successful 1.0" in page
+
+
+def test_queries_reach_back_so_far(limited: Callable[..., Asker]) -> None:
+    """Older samples and series are not seen, older steps are left out, and the answer says so."""
+    asker = limited(max_query_lookback="1h")
+    now_s = NOW_MS // 1000
+    assert asker.write(
+        up("new", *range(20), step_ms=600_000),  # the last 190 minutes
+        encode.Series([(b"__name__", b"gone"), (b"job", b"old")], [(NOW_MS - 7_200_000, 1.0)]),
+    ).is_success
+
+    def ask(path: str, **params: object) -> tuple[object, list[str]]:
+        answer = asker.get(f"/api/v1/{path}", None, **params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["data"], answer.json().get("warnings", [])
+
+    cut = "results truncated: what is older than 1h is out of reach (max_query_lookback)"
+    data, warnings = ask("query", query="up[3h]", time=now_s)
+    times = [time for time, _ in data["result"][0]["values"]]  # type: ignore[index]
+    assert times == [now_s - 600 * k for k in range(6, -1, -1)]
+    assert warnings == [cut]
+    assert ask("query", query="count_over_time(up[30m])", time=now_s)[1] == []
+    assert ask("query", query="up offset 2h", time=now_s)[0]["result"] == []  # type: ignore[index]
+    assert ask("query", query="up", time=now_s - 7200)[0]["result"] == []  # type: ignore[index]
+    steps = {"start": now_s - 10_000, "end": now_s, "step": 900}
+    data, warnings = ask("query_range", query="absent(gone)", **steps)
+    times = [time for time, _ in data["result"][0]["values"]]  # type: ignore[index]
+    assert times == [now_s - 10_000 + 900 * k for k in range(8, 12)], (
+        "the asked steps that are left"
+    )
+    assert warnings == [cut]
+    steps = {"start": now_s - 10_000, "end": now_s - 8_000, "step": 900}
+    data, warnings = ask("query_range", query="absent(up)", **steps)
+    assert (data, warnings) == ({"resultType": "matrix", "result": []}, [cut])
+    assert asker.get("/api/v1/query_range", None, query="up +", **steps).status_code == 400
+    assert ask("query_range", query="up", start=now_s - 3000, end=now_s, step=900)[1] == []
+
+
+def test_names_reach_back_so_far(limited: Callable[..., Asker]) -> None:
+    """Series, label names and values of what is wholly out of reach stay unseen."""
+    asker = limited(max_query_lookback="1h")
+    old = {"start": NOW_MS // 1000 - 9000, "end": NOW_MS // 1000 - 8000}
+    assert asker.write(up("new", 1, 2, step_ms=8_500_000)).is_success
+    for path in ("series", "labels", "label/job/values"):
+        every = {"match[]": "up"}
+        answer = asker.get(f"/api/v1/{path}", None, **every)
+        assert answer.json()["data"] != [] and "warnings" not in answer.json()
+        assert asker.get(f"/api/v1/{path}", None, **every, **old).json()["data"] == []
 
 
 def test_metadata(limited: Callable[..., Asker]) -> None:

@@ -139,11 +139,10 @@ def test_broken_compression_is_400(asker: Asker) -> None:
 def test_a_partial_success_names_what_was_refused(asker: Asker) -> None:
     """The good points are stored; the count is of data points, the message has the reasons."""
     export = shop(5).histogram("h", [1], [1, 2]).gauge("late", 1.0, at_ms=NOW_MS + 3_600_000)
-    point = export.metric("e").exponential_histogram.data_points.add()
-    point.time_unix_nano = NOW_MS * 1_000_000
+    export.exponential("e", scale=-5)
     rejected, text = partial(send(asker, export.body))
     assert rejected == 3
-    assert 'exponential histograms are not supported yet, metric "e"' in text
+    assert 'native histogram. Scale must be >= -4, was -5, metric "e"' in text
     assert "1 invalid-buckets" in text
     assert "too far in the future" in text
     assert asker.values("requests_total") == {"shop": "5"}
@@ -206,12 +205,12 @@ def test_tenants_have_their_own_totals(asker: Asker) -> None:
 
 
 def test_the_door_counts_itself(asker: Asker) -> None:
-    """Data points, exemplars that are not kept, delta series."""
+    """Data points, exemplars without a value, delta series."""
     export = Export(service__name="s").counter("c", 1, temporality=DELTA)
     export._scope.metrics[0].sum.data_points[0].exemplars.add()
     send(asker, export.body)
     page = asker.get("/metrics").text
     assert "o11y_otlp_data_points_total 1.0" in page
-    assert 'o11y_ingest_skipped_total{door="otlp",kind="exemplars"} 1.0' in page
+    assert 'o11y_ingest_skipped_total{door="otlp",kind="invalid-exemplars"} 1.0' in page
     assert 'o11y_ingest_samples_total{door="otlp"} 1.0' in page
     assert "o11y_otlp_delta_series 1.0" in page

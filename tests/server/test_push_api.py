@@ -8,7 +8,16 @@ import pytest
 
 from tests.server.conftest import NOW_MS, Asker
 from tests.wire.encode import chunk
-from tests.wire.test_exposition_protobuf import GAUGE, PROTOBUF, double, family, label
+from tests.wire.histograms import Sent
+from tests.wire.test_exposition_protobuf import (
+    COUNTER,
+    GAUGE,
+    HISTOGRAM,
+    PROTOBUF,
+    double,
+    family,
+    label,
+)
 
 
 def send(asker: Asker, method: str, path: str, body: str | bytes = b"") -> httpx.Response:
@@ -151,3 +160,19 @@ def test_groups_show_on_metrics(asker: Asker) -> None:
     page = asker.get("/metrics").text
     assert "o11y_push_groups 1.0" in page
     assert "o11y_push_group_series 2.0" in page
+
+
+def test_native_histograms_and_exemplars_are_pushed(asker: Asker) -> None:
+    """A histogram is stored as both kinds; an exemplar without a time gets that of the push."""
+    sent = Sent(count=2, sum=3.0, positive_spans=[(0, 1)], positive=[2]).exposition()
+    exemplar = chunk(2, label("trace_id", "x") + double(2, 1.0))
+    body = family("h", HISTOGRAM, chunk(7, sent))
+    body += family("c", COUNTER, chunk(3, double(1, 5.0) + exemplar))
+    headers = {"content-type": PROTOBUF}
+    answer = asker("PUT", "/metrics/job/a", content=body, headers=headers)
+    assert answer.status_code == 200
+    assert series(asker, "histogram_sum(h)") == {"job=a": "3"}
+    assert series(asker, "h_count") == {"job=a": "2"}
+    found = asker.get("/api/v1/query_exemplars", query="c", start=0, end=NOW_MS / 1000 + 1)
+    [of_series] = found.json()["data"]
+    assert [one["timestamp"] for one in of_series["exemplars"]] == [NOW_MS / 1000]

@@ -8,7 +8,7 @@ from server import query_api, quick
 from server.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
 from tests.server.conftest import NOW_MS, Asker, up
 
-KIND = ("default", "up", 0)
+KIND = ("default", "up", 0, "application/json")
 
 
 @pytest.fixture
@@ -67,8 +67,10 @@ def test_what_is_on_disk_goes_to_a_worker(asker: Asker, threads: list[bool]) -> 
 def test_errors_are_the_same_on_the_loop(asker: Asker, threads: list[bool]) -> None:
     """A query that fails was never quick; one that begins to fail says why."""
     asker.write(up("a", 1))
-    asker.house.quick.learn(("default", "up +", 0), 0.0)
-    asker.house.quick.learn(("default", "up * on() group_left() up[1m]", 0), 0.0)
+    asker.house.quick.learn(("default", "up +", 0, "application/json"), 0.0)
+    asker.house.quick.learn(
+        ("default", "up * on() group_left() up[1m]", 0, "application/json"), 0.0
+    )
     for query in ("up +", "up * on() group_left() up[1m]"):
         answer = asker.get("/api/v1/query", query=query)
         assert (answer.status_code, answer.json()["errorType"]) == (400, "bad_data")
@@ -85,10 +87,10 @@ def test_what_is_remembered() -> None:
     assert queries.knows(KIND)
     queries.learn(KIND, SLOW_SECONDS * 2)
     assert not queries.knows(KIND)
-    long = ("default", "x" * 2000, 0)
+    long = ("default", "x" * 2000, 0, "")
     queries.learn(long, 0.0)
     assert not queries.knows(long)
     for number in range(MAX_KNOWN + 1):
-        queries.learn(("default", "up", number), 0.0)
-    assert not queries.knows(("default", "up", 0))
-    assert queries.knows(("default", "up", MAX_KNOWN))
+        queries.learn(("default", "up", number, ""), 0.0)
+    assert not queries.knows(("default", "up", 0, ""))
+    assert queries.knows(("default", "up", MAX_KNOWN, ""))

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pyarrow.ipc
+import pyarrow.parquet
 import pytest
 
 from tests.harness import servers
@@ -108,6 +110,57 @@ def test_asking_from_the_command_line(server: Server) -> None:
     assert wrong.returncode == 1 and "parse error" in wrong.stderr
     nobody = run("query", "up", "--url", "http://127.0.0.1:1")
     assert nobody.returncode == 1 and "127.0.0.1:1" in nobody.stderr
+
+
+def test_other_forms_of_answers(server: Server, tmp_path: Path) -> None:
+    """CSV as text, Arrow and Parquet as bytes, and errors as ever."""
+    asked = ("query", "vector(42) or vector(1)", "--url", server.url, "--at", "1")
+    assert run(*asked, "-o", "csv").stdout.splitlines() == [
+        '"timestamp","value"',
+        "1970-01-01 00:00:01.000Z,42",
+    ]
+    for form, read in (
+        ("arrow", lambda file: pyarrow.ipc.open_stream(file).read_all()),
+        ("parquet", pyarrow.parquet.read_table),
+    ):
+        file = tmp_path / form
+        with file.open("wb") as out:
+            argv = [O11Y, *asked, "-o", form]
+            subprocess.run(argv, stdout=out, check=True, timeout=60)
+        assert read(file).to_pylist()[0]["value"] == 42.0
+    wrong = run("query", "up +", "--url", server.url, "-o", "csv")
+    assert wrong.returncode == 1 and "parse error" in wrong.stderr
+    assert run("query", "up", "--url", server.url, "-o", "xml").returncode == 2
+
+
+def test_plans_on_the_command_line(server: Server) -> None:
+    """A line a node; with --analyze what each cost."""
+    plan = run("explain", "sum(rate(up[5m])) + 1", "--url", server.url)
+    assert plan.returncode == 0
+    for part in ("operator +", "aggregate sum by ()", "call rate", "windows of"):
+        assert part in plan.stdout
+    analyzed = run("explain", "vector(1)", "--url", server.url, "--analyze")
+    assert "points" in analyzed.stdout and "call vector" in analyzed.stdout
+
+
+def test_a_directory_is_asked_in_place(tmp_path: Path) -> None:
+    """Without a server the directory answers; while one runs, it and its process are named."""
+    data = tmp_path / "data"
+    ask = ("query", "kept", "--data", str(data))
+    with servers.start_o11y(data, tmp_path / "log") as running:
+        now_ms = int(time.time() * 1000)
+        pairs = [(b"__name__", b"kept")]
+        body = encode.snappy(encode.series(encode.Series(pairs, [(now_ms, 5.0)])))
+        assert httpx.post(f"{running.url}/api/v1/write", content=body, headers=WRITE).is_success
+        held = run(*ask)
+        assert held.returncode == 1
+        assert str(running.process.pid) in held.stderr and "--url" in held.stderr
+        assert running.process.terminate() == 0
+    answer = json.loads(run(*ask, "-o", "json").stdout)
+    assert answer["data"]["result"][0]["value"][1] == "5"
+    assert "5" in run(*ask, "-o", "csv").stdout
+    nobody = run(*ask, "--org", "nobody")
+    assert nobody.returncode == 1 and "nobody" in nobody.stderr
 
 
 def test_keys_are_printed_alone(tmp_path: Path) -> None:

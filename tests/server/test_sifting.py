@@ -67,3 +67,32 @@ def test_scopes_hold(series: list[Labels], text: str) -> None:
     rows = range(sifted.batch.series_count)
     kept = [Labels.from_key(sifted.batch.key(row)) for row in rows]
     assert kept == [labels for labels in series if matcher.matches(labels.get(matcher.name))]
+
+
+def test_info_series_may_have_more_labels() -> None:
+    """Up to a limit of their own, which names itself; other series keep theirs."""
+    more = {f"l{k}": "x" for k in range(4)}
+    sets = [
+        {"__name__": "build_info", **more},
+        {"__name__": "build_info", **more, "one": "more"},
+        {"__name__": "build", **more},
+        {"__name__": "build_info", "long": "x" * 50, **more},
+        {"__name__": "up"},
+    ]
+    batch = build_batch((Labels.of(one), [1], [1.0]) for one in sets)
+    limits = Limits(
+        max_label_names_per_series=4,
+        max_label_names_per_info_series=5,
+        max_label_value_length=40,
+    )
+    sifted = Sifted(batch)
+    check_labels(sifted, limits)
+    rows = range(sifted.batch.series_count)
+    kept = [Labels.from_key(sifted.batch.key(row)).metric for row in rows]
+    assert kept == ["build_info", "up"]
+    assert sifted.refused == {
+        "max-label-names-per-series": 1,
+        "max-label-names-per-info-series": 1,
+        "label-value-too-long": 1,
+    }
+    assert any("actual: 6, limit: 5" in refusal.detail for refusal in sifted.refusals)

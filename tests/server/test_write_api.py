@@ -8,6 +8,7 @@ import pytest
 from series.ports import Appended
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode
+from tests.wire.histograms import Sent
 from tsdb.db import Db
 
 
@@ -77,17 +78,17 @@ def test_malformed_bodies_are_400(asker: Asker, body: bytes, words: str) -> None
 
 
 def test_refused_samples_are_named_and_the_rest_stored(asker: Asker) -> None:
-    """Bad labels, native histograms, future and conflicting samples: 400, good ones kept."""
+    """Bad labels, bad histograms, future and conflicting samples: 400, good ones kept."""
     name = (b"__name__", b"up")
     answer = asker.write(
         encode.Series([name, (b"a", b"1"), (b"a", b"2")], [(NOW_MS, 1.0)]),
-        encode.Series([name, (b"job", b"h")], [(NOW_MS, 5.0)], histograms=1),
+        encode.Series([name, (b"job", b"h")], [(NOW_MS, 5.0)], [Sent(schema=60).message()]),
         encode.Series([name, (b"job", b"future")], [(NOW_MS + 3_600_000, 1.0)]),
         up("good", 7),
     )
     assert answer.status_code == 400
     assert "duplicated label a" in answer.text
-    assert "native histograms are not supported yet" in answer.text
+    assert 'got schema 60 for series {__name__="up", job="h"}' in answer.text
     assert "future" in answer.text
     assert asker.values("up") == {"good": "7", "h": "5"}
     conflict = asker.write(up("good", 8))

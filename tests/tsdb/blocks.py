@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from series.batch import SeriesBatch, build_batch
+from series.batch import SeriesBatch
 from series.labels import Labels
+from tests.tsdb.contents import Content, Value, build, content, contents
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
 from tsdb.block_format import BlockMeta, block_directory
@@ -15,7 +17,7 @@ from tsdb.block_writer import write_block
 from tsdb.files import Files
 from tsdb.part import Fingerprints
 
-Samples = Sequence[tuple[int, float]]
+Samples = Sequence[tuple[int, Value]]
 Data = Mapping[Labels, Samples]
 
 
@@ -41,21 +43,13 @@ def fingerprints(series: Sequence[Labels]) -> Fingerprints:
 def batch_of(data: Data) -> SeriesBatch:
     """The batch of *data* in label order; rows of equal times share them."""
     rows = sorted(data.items())
-    plain = build_batch([(one, [t for t, _ in s], [v for _, v in s]) for one, s in rows])
+    plain = build([(one, [t for t, _ in s], [v for _, v in s]) for one, s in rows])
     starts: dict[bytes, int] = {}
     shared = [
         starts.setdefault(plain.row_times_ms(row).tobytes(), int(plain.time_starts[row]))
         for row in range(plain.series_count)
     ]
-    return SeriesBatch(
-        plain.values,
-        plain.times_ms,
-        plain.offsets,
-        np.array(shared, dtype=np.int64),
-        plain.keys,
-        plain.key_starts,
-        plain.key_ends,
-    )
+    return replace(plain, time_starts=np.array(shared, dtype=np.int64))
 
 
 def write(
@@ -72,28 +66,14 @@ def block(root: Path, sequence: int, data: Data, cache: BlockCache) -> Block:
     return Block(block_directory(root, sequence), meta, cache)
 
 
-def rows_of(batch: SeriesBatch) -> list[list[tuple[int, int]]]:
-    """(time, bits of the value) of every sample, row by row."""
+def rows_of(batch: SeriesBatch) -> list[list[tuple[int, Content]]]:
+    """(time, content) of every sample, row by row; that of a float is its bits."""
     batch.check(rising=True)
-    return [
-        list(
-            zip(
-                batch.row_times_ms(row).tolist(),
-                batch.row_values(row).view(np.uint64).tolist(),
-                strict=True,
-            )
-        )
-        for row in range(batch.series_count)
-    ]
+    return [list(contents(batch, row).items()) for row in range(batch.series_count)]
 
 
 def bits(
     samples: Samples, start_ms: int = -(2**63), end_ms: int = 2**63 - 1
-) -> list[tuple[int, int]]:
+) -> list[tuple[int, Content]]:
     """What ``rows_of`` shows of *samples* within the range."""
-    values = np.array([value for _, value in samples], dtype=np.float64).view(np.uint64).tolist()
-    return [
-        (time, value)
-        for (time, _), value in zip(samples, values, strict=True)
-        if start_ms <= time <= end_ms
-    ]
+    return [(time, content(value)) for time, value in samples if start_ms <= time <= end_ms]

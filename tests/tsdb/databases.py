@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from series.batch import SeriesBatch, build_batch
+from series.batch import SeriesBatch
 from series.labels import Labels
 from series.ports import Appended, Context, Hints
+from tests.tsdb.contents import Content, Value, build, content, contents
 from tsdb.db import Db, DbOptions
 from tsdb.files import Files
 from tsdb.store import Store
@@ -15,24 +14,20 @@ from tsdb.store import Store
 HOUR_MS = 3_600_000
 NOW_MS = 500_000 * HOUR_MS
 
-Bits = dict[Labels, dict[int, int]]
-"""What a database holds: the bits of every sample by series and time."""
+Bits = dict[Labels, dict[int, Content]]
+"""What a database holds: the bits (or more) of every sample by series and time."""
 
 
 def labels_of(number: int) -> Labels:
     return Labels.of({"__name__": "m", "series": f"{number:03}"})
 
 
-def bits_of(value: float) -> int:
-    return int(np.float64(value).view(np.uint64))
-
-
-def batch_of(*samples: tuple[int, int, float]) -> SeriesBatch:
+def batch_of(*samples: tuple[int, int, Value]) -> SeriesBatch:
     """A batch of (series number, time, value), a row each."""
-    return build_batch([(labels_of(s), [time_ms], [value]) for s, time_ms, value in samples])
+    return build((labels_of(s), [time_ms], [value]) for s, time_ms, value in samples)
 
 
-def append(db: Db, *samples: tuple[int, int, float]) -> Appended:
+def append(db: Db, *samples: tuple[int, int, Value]) -> Appended:
     return db.append(batch_of(*samples)).result(timeout=30)
 
 
@@ -59,18 +54,16 @@ def everything(db: Db | None) -> Bits:
     found: Bits = {}
     for row, labels in enumerate(selection.frame.all_labels()):
         assert labels not in found
-        values = batch.row_values(row).view(np.uint64).tolist()
-        samples = dict(zip(batch.row_times_ms(row).tolist(), values, strict=True))
-        if samples:
+        if samples := contents(batch, row):
             found[labels] = samples
     return found
 
 
-def bits(samples: Sequence[tuple[int, int, float]]) -> Bits:
+def bits(samples: Sequence[tuple[int, int, Value]]) -> Bits:
     """The samples (series number, time, value), the first of two at one time counts."""
     found: Bits = {}
     for series, time_ms, value in samples:
-        found.setdefault(labels_of(series), {}).setdefault(time_ms, bits_of(value))
+        found.setdefault(labels_of(series), {}).setdefault(time_ms, content(value))
     return found
 
 

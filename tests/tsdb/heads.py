@@ -5,8 +5,9 @@ import numpy as np
 from series.batch import build_batch
 from tests.tsdb.databases import labels_of
 from tsdb.arena import Arena
-from tsdb.head import Head, Samples
+from tsdb.head import Head
 from tsdb.registry import Registry
+from tsdb.samples import Samples
 
 SERIES = 6
 

@@ -18,6 +18,7 @@ from series.matcher import Matcher, MatchType
 from series.ports import StorageError
 from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, bits, block, fingerprints, rows_of, write
+from tests.tsdb.contents import values
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
 from tsdb.block_format import DATA_HEADER, block_directory
@@ -26,6 +27,7 @@ _values = st.one_of(
     st.floats(width=64),
     st.integers(-1000, 1000).map(lambda n: n / 100),
     st.sampled_from([STALE_NAN, float("nan"), -0.0, 1.0]),
+    values,
 )
 _samples = st.dictionaries(st.integers(-(2**62), 2**62), _values, min_size=1, max_size=12).map(
     lambda samples: sorted(samples.items())

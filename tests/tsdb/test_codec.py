@@ -12,6 +12,7 @@ from series.batch import STALE_NAN
 from tests.examples import examples
 from tsdb import decode_kernels, encode_kernels
 from tsdb.codec import FrameEncoder, unpack_frame
+from tsdb.entries import FIRST_TICKET
 
 Segments = list[NDArray[np.uint64]]
 
@@ -47,6 +48,11 @@ _segment = st.one_of(
     st.lists(_any_word, min_size=1, max_size=40),
     st.lists(st.one_of(_decimals, _decimals, _decimals, _any_word), min_size=1, max_size=90),
     st.builds(lambda word, n: [word] * n, _any_word, st.integers(1, 600)),
+    st.builds(
+        lambda first, n: [FIRST_TICKET + first + k for k in range(n)],
+        st.sampled_from([0, 5, 2**48 - 600]),
+        st.integers(1, 600),
+    ),
 ).map(lambda words: np.array(words, dtype=np.uint64))
 
 
@@ -137,6 +143,13 @@ def test_a_stale_marker_costs_little_and_is_flagged() -> None:
         encode_kernels.IS_CONSTANT,
         encode_kernels.HAS_STALE | encode_kernels.IS_CONSTANT,
     ]
+
+
+def test_tickets_of_consecutive_entries_cost_nothing() -> None:
+    """A segment of them is its head."""
+    tickets = np.arange(FIRST_TICKET, FIRST_TICKET + 480, dtype=np.uint64)
+    frame, _ = _encode([tickets])
+    assert len(frame) < 100
 
 
 def test_negative_zero_is_not_zero() -> None:

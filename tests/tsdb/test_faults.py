@@ -3,11 +3,13 @@
 import gc
 import itertools
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from series.ports import Context, Hints
+from tests.tsdb.contents import Value
 from tests.tsdb.databases import (
     HOUR_MS,
     NOW_MS,
@@ -17,6 +19,7 @@ from tests.tsdb.databases import (
     everything,
     open_store,
 )
+from tests.tsdb.test_histograms import histogram
 from tsdb.db import Db, DbOptions
 from tsdb.files import Files
 from tsdb.wal import ReplayReport, Wal
@@ -34,7 +37,7 @@ class _Life:
         self.directory = directory
         self.files = FaultyFiles()
         self.now_ms = NOW_MS
-        self.kept: list[tuple[int, int, float]] = []
+        self.kept: list[tuple[int, int, Value]] = []
         self.fired = False
         self._acts = itertools.count()
         self._fault = fault
@@ -46,7 +49,7 @@ class _Life:
         for hour in range(0, 22, 2):
             at = _OLD_MS + hour * HOUR_MS
             self._append(db, [(s, at, float(s)) for s in range(hour // 8, hour // 8 + 3)])
-            self._append(db, [(9, at - 3 * HOUR_MS - n, 0.5) for n in range(hour % 3)])
+            self._append(db, [(9, at - 3 * HOUR_MS - n, histogram(n)) for n in range(hour % 3)])
             if hour % 4 == 0:
                 self._attempt(store.maintain)
         self._attempt(store.maintain)
@@ -71,7 +74,7 @@ class _Life:
         self.fired = self.fired or fires
         return fires
 
-    def _append(self, db: Db, samples: list[tuple[int, int, float]]) -> None:
+    def _append(self, db: Db, samples: Sequence[tuple[int, int, Value]]) -> None:
         if not samples:
             return
         fired_before = self.fired

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from series.batch import build_batch
 from series.labels import Labels
 from tests.examples import examples
-from tests.tsdb.databases import bits_of, labels_of
+from tests.tsdb.contents import bits_of
+from tests.tsdb.databases import labels_of
 from tests.tsdb.heads import SERIES, append_to, new_head
 from tsdb import head_kernels
 from tsdb.arena import Arena, HeadFull

@@ -4,7 +4,6 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from series.ports import Context, Hints
 from tests.examples import examples
 from tests.tsdb.blocks import rows_of
+from tests.tsdb.contents import Content, Value, contents, values
 from tests.tsdb.databases import (
     HOUR_MS,
     NOW_MS,
@@ -39,7 +39,9 @@ class _Fail(NamedTuple):
 
 
 _late_or_not = st.tuples(
-    st.integers(0, 3), st.integers(0, 40), st.sampled_from([1.0, 2.0, float("nan")])
+    st.integers(0, 3),
+    st.integers(0, 40),
+    st.one_of(st.sampled_from([1.0, 2.0, float("nan")]), values),
 )
 _appends = st.lists(_late_or_not, min_size=1, max_size=6)
 _steps = st.lists(
@@ -62,15 +64,13 @@ def _between(db: Db, start_ms: int, end_ms: int) -> Bits:
     batch.check(rising=True)
     found: Bits = {}
     for row, labels in enumerate(selection.frame.all_labels()):
-        values = batch.row_values(row).view(np.uint64).tolist()
-        times = batch.row_times_ms(row).tolist()
-        inside = {t: v for t, v in zip(times, values, strict=True) if start_ms <= t <= end_ms}
+        inside = {t: v for t, v in contents(batch, row).items() if start_ms <= t <= end_ms}
         if inside:
             found[labels] = inside
     return found
 
 
-def _rows(selection: PartsSelection) -> list[list[tuple[int, int]]]:
+def _rows(selection: PartsSelection) -> list[list[tuple[int, Content]]]:
     """All that a selection reads."""
     return rows_of(selection.read(slice(0, selection.frame.size), -(2**60), 2**60, Context()))
 
@@ -93,8 +93,8 @@ def test_any_history_reads_as_the_first_of_each_instant(
     files = FaultyFiles()
     store = open_store(directory, options=_OPTIONS, files=files)
     base = NOW_MS - HOUR_MS
-    stored: list[tuple[int, int, float]] = []
-    held: list[tuple[PartsSelection, list[list[tuple[int, int]]]]] = []
+    stored: list[tuple[int, int, Value]] = []
+    held: list[tuple[PartsSelection, list[list[tuple[int, Content]]]]] = []
     for step in steps:
         db = store.tenant_for_write("t")
         if step == "restart":

@@ -7,6 +7,7 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
+from tests.tsdb.contents import Started, Value
 from tests.tsdb.crashes import CrashingFiles
 from tests.tsdb.databases import (
     HOUR_MS,
@@ -17,6 +18,7 @@ from tests.tsdb.databases import (
     everything,
     open_store,
 )
+from tests.tsdb.test_histograms import histogram
 from tsdb.db import DbOptions
 from tsdb.records import UnsupportedFormat
 from tsdb.store import Store
@@ -24,7 +26,7 @@ from tsdb.store import Store
 _OPTIONS = DbOptions(
     retention_ms=40 * HOUR_MS, wal_segment_bytes=700, max_late_samples=3, min_empty_series=2
 )
-_Sample = tuple[int, int, float]
+_Sample = tuple[int, int, Value]
 
 
 class _Life:
@@ -45,10 +47,12 @@ class _Life:
                 for minute in range(0, 60, 20):
                     time_ms = start + hour * HOUR_MS + minute * 60_000
                     self._append([(s, time_ms, hour + s / 8) for s in range(hour // 4, 3)])
+                    self._append([(4, time_ms, Started(histogram(minute), start))])
                 if hour in (2, 5):
                     self._close()
                     self._open()
-                self._append([(n, start + hour * 60_000 + 7, 50.0 + hour) for n in range(2)])
+                late_ms = start + hour * 60_000 + 7
+                self._append([(0, late_ms, 50.0 + hour), (1, late_ms, histogram(hour))])
                 if hour % 2:
                     self._maintain()
             self._append([(9, NOW_MS, 1.0)])

@@ -13,6 +13,7 @@ from series.matcher import Matcher, MatchType
 from series.ports import Context, Hints
 from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, Samples, bits, block, rows_of
+from tests.tsdb.contents import Value, values
 from tsdb.block import Block
 from tsdb.block_cache import BlockCache
 from tsdb.view import SeriesMapCache, View
@@ -20,7 +21,10 @@ from tsdb.view import SeriesMapCache, View
 FOREVER = Hints(-(2**63), 2**63 - 1)
 
 _samples = st.dictionaries(
-    st.integers(0, 60), st.sampled_from([0.5, 1.5, 2.0, float("nan")]), min_size=1, max_size=12
+    st.integers(0, 60),
+    st.one_of(st.sampled_from([0.5, 1.5, 2.0, float("nan")]), values),
+    min_size=1,
+    max_size=12,
 ).map(lambda samples: sorted(samples.items()))
 _labels = st.dictionaries(
     st.sampled_from(["__name__", "job", "pod"]), st.sampled_from(["a", "b"])
@@ -37,7 +41,7 @@ _matchers = st.builds(
 
 def _merged(parts: Sequence[Data]) -> dict[Labels, Samples]:
     """What the parts, oldest first, say together: the first stored sample of an instant counts."""
-    found: dict[Labels, dict[int, float]] = {}
+    found: dict[Labels, dict[int, Value]] = {}
     for part in parts:
         for labels, samples in part.items():
             known = found.setdefault(labels, {})

@@ -10,12 +10,16 @@ Pair = tuple[bytes, bytes]
 
 @dataclass
 class Series:
-    """A TimeSeries message; ``extra`` is put before the labels as it is."""
+    """A TimeSeries message; ``histograms`` and ``exemplars`` are messages already encoded.
+
+    ``extra`` is put before the labels as it is.
+    """
 
     labels: list[Pair]
     samples: list[tuple[int, float]] = field(default_factory=list)
-    histograms: int = 0
+    histograms: list[bytes] = field(default_factory=list)
     extra: bytes = b""
+    exemplars: list[bytes] = field(default_factory=list)
 
 
 def varint(number: int) -> bytes:
@@ -40,10 +44,17 @@ def sample(time_ms: int, value: float) -> bytes:
     return chunk(2, b"\x09" + struct.pack("<d", value) + b"\x10" + varint(time_ms))
 
 
+def exemplar(labels: list[Pair], time_ms: int, value: float) -> bytes:
+    """An Exemplar message."""
+    parts = [label(*pair) for pair in labels]
+    return b"".join(parts) + b"\x11" + struct.pack("<d", value) + b"\x18" + varint(time_ms)
+
+
 def series(one: Series) -> bytes:
     parts = [one.extra, *(label(*pair) for pair in one.labels)]
     parts += [sample(*point) for point in one.samples]
-    parts += [chunk(4, b"\x08\x01")] * one.histograms
+    parts += [chunk(3, exemplar) for exemplar in one.exemplars]
+    parts += [chunk(4, histogram) for histogram in one.histograms]
     return chunk(1, b"".join(parts))
 
 

@@ -8,13 +8,16 @@ from tests.wire.encode import chunk, varint
 
 @dataclass
 class Series:
-    """A TimeSeries; ``refs`` overrides its label references, ``extra`` is put in front as it is."""
+    """A TimeSeries; ``refs`` overrides its label references, ``extra`` is put in front as it is.
+
+    ``histograms`` are messages already encoded; ``exemplars`` labels, times and values.
+    """
 
     labels: list[tuple[bytes, bytes]]
     samples: list[tuple[int, float]] = field(default_factory=list)
     start_ms: int = 0
-    histograms: int = 0
-    exemplars: int = 0
+    histograms: list[bytes] = field(default_factory=list)
+    exemplars: list[tuple[list[tuple[bytes, bytes]], int, float]] = field(default_factory=list)
     metadata: tuple[int, bytes, bytes] | None = None
     refs: list[int] | None = None
     packed: bool = True
@@ -48,8 +51,11 @@ def series(one: Series, symbols: Symbols) -> bytes:
     else:
         parts = [b"\x08" + varint(ref) for ref in refs]
     parts += [sample(time_ms, value, one.start_ms) for time_ms, value in one.samples]
-    parts += [chunk(3, b"\x08\x01")] * one.histograms
-    parts += [chunk(4, b"\x11" + struct.pack("<d", 1.0))] * one.exemplars
+    parts += [chunk(3, histogram) for histogram in one.histograms]
+    for labels, time_ms, value in one.exemplars:
+        exemplar_refs = b"".join(varint(symbols.ref(text)) for pair in labels for text in pair)
+        number = b"\x11" + struct.pack("<d", value) + b"\x18" + varint(time_ms)
+        parts.append(chunk(4, chunk(1, exemplar_refs) + number))
     if one.metadata:
         kind, help_text, unit = one.metadata
         refs_of = b"\x18" + varint(symbols.ref(help_text)) + b"\x20" + varint(symbols.ref(unit))

@@ -8,6 +8,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from series.histogram import Histogram
 from series.labels import Labels
 from wire.otlp_request import MetricsRequest
 from wire.otlp_translate import Translator
@@ -114,6 +115,31 @@ class Export:
         self._point(one, **point)
         return self
 
+    def exponential(
+        self,
+        name: str,
+        positive: tuple[int, list[int]] = (0, []),
+        negative: tuple[int, list[int]] = (0, []),
+        scale: int = 0,
+        zero_count: int = 0,
+        total: float | None = None,
+        temporality: int = CUMULATIVE,
+        **point: Any,
+    ) -> "Export":
+        """An exponential histogram; its sides are (offset, counts)."""
+        data = self.metric(name).exponential_histogram
+        data.aggregation_temporality = temporality
+        one = data.data_points.add()
+        one.count = sum(positive[1]) + sum(negative[1]) + zero_count
+        one.scale, one.zero_count = scale, zero_count
+        for side, (offset, counts) in ((one.positive, positive), (one.negative, negative)):
+            side.offset = offset
+            side.bucket_counts.extend(counts)
+        if total is not None:
+            one.sum = total
+        self._point(one, **point)
+        return self
+
     def _number(self, data: Any, value: float, **point: Any) -> None:
         one = data.data_points.add()
         if isinstance(value, int):
@@ -122,9 +148,13 @@ class Export:
             one.as_double = value
         self._point(one, **point)
 
-    def _point(self, one: Any, at_ms: int = NOW_MS, flags: int = 0, **attributes: Any) -> None:
+    def _point(
+        self, one: Any, at_ms: int = NOW_MS, flags: int = 0, start_ms: int = 0, **attributes: Any
+    ) -> None:
         one.time_unix_nano, one.flags = at_ms * 1_000_000, flags
+        one.start_time_unix_nano = start_ms * 1_000_000
         set_attributes(one.attributes, attributes)
+        self.point = one
 
     @property
     def body(self) -> bytes:
@@ -148,6 +178,35 @@ def rows(request: MetricsRequest) -> Rows:
         values = batch.row_values(row).tolist()
         found.append((labels.as_dict(), batch.row_times_ms(row).tolist(), values))
     return found
+
+
+def histograms(request: MetricsRequest) -> dict[str, Histogram]:
+    """Series as text -> native histogram, for requests with one sample a series."""
+    batch = request.batch
+    if batch.histogram_ids is None or batch.histograms is None:
+        return {}
+    found = {}
+    for row in range(batch.series_count):
+        one = int(batch.histogram_ids[batch.offsets[row]])
+        if one >= 0:
+            found[str(Labels.from_key(batch.key(row)))] = batch.histograms.one(one)
+    return found
+
+
+def exemplars(request: MetricsRequest) -> list[tuple[str, dict[str, str], int, float]]:
+    """(series, labels, time, value) of every exemplar."""
+    batch = request.batch
+    if (found := batch.exemplars) is None:
+        return []
+    return [
+        (
+            str(Labels.from_key(batch.key(row))),
+            Labels.from_key(found.key(at)).as_dict(),
+            int(found.times_ms[at]),
+            float(found.values[at]),
+        )
+        for at, row in enumerate(found.rows.tolist())
+    ]
 
 
 def values(request: MetricsRequest) -> dict[str, float]:

@@ -47,6 +47,19 @@ def test_bombs_are_refused(encoding: str) -> None:
         decompress(body, encoding, (10 << 20) - 1)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize("size", [0, (1 << 16) - 1, 1 << 20, (1 << 20) + 1, 2 << 20])
+@pytest.mark.parametrize("unit", [b"\0", bytes(range(256))])
+def test_all_of_a_stream_and_nothing_behind_it(encoding: str, size: int, unit: bytes) -> None:
+    """Also where it ends just where a step of the reader does."""
+    plain = (unit * size)[:size]
+    body = COMPRESS[encoding](plain)
+    assert decompress(body, encoding, size).tobytes() == plain
+    for bad in (body[:-1], body + b"x"):
+        with pytest.raises(Malformed, match="corrupt input"):
+            decompress(bad, encoding, size)
+
+
 @given(st.sampled_from(["snappy", "zstd", "gzip", "deflate"]), st.data())
 def test_damage_is_malformed(encoding: str, data: st.DataObject) -> None:
     """Anything else may come out, but nothing worse."""

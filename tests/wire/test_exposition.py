@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 from prometheus_client.openmetrics.parser import (
@@ -175,14 +176,26 @@ def test_openmetrics_lines(body: str, expected: Row) -> None:
 
 
 def test_openmetrics_exemplars_and_units() -> None:
-    """Exemplars are counted, units are metadata."""
+    """Exemplars come with their series, units are metadata."""
     page = decode(
         b'# TYPE a_bytes counter\n# UNIT a_bytes bytes\n# HELP a_bytes Say \\"hi\\".\n'
-        b'a_bytes_total 1 # {id="1"} 0.5\n# EOF\n',
+        b'a_bytes_total 1 # {id="1"} 0.5\n'
+        b'a_bytes_total{b="2"} 1 7.5 # {id="2",a="}"} 1.5 3.25\n'
+        b'a_bytes_total{b="\\n"} 1 # {} 2.5\n# EOF\n',
         OPENMETRICS,
         NOW_MS,
     )
-    assert page.exemplars == 1
+    exemplars = page.batch.exemplars
+    assert exemplars is not None and page.exemplars == 3
+    exemplars.check()
+    assert exemplars.rows.tolist() == [0, 1, 2]
+    assert exemplars.times_ms.tolist() == [NOW_MS, 3250, NOW_MS]
+    assert exemplars.values.tolist() == [0.5, 1.5, 2.5]
+    assert [Labels.from_key(exemplars.key(at)).as_dict() for at in range(3)] == [
+        {"id": "1"},
+        {"id": "2", "a": "}"},
+        {},
+    ]
     assert page.metadata == {"a_bytes": Metadata("counter", 'Say "hi".', "bytes")}
 
 
@@ -329,8 +342,14 @@ def test_exemplars_are_read_alike(line: str, exemplar: str) -> None:
     except Malformed:
         assert page.refused == {"malformed-line": 1}
         return
-    assert page.exemplars == 1
+    exemplars = page.batch.exemplars
+    assert exemplars is not None and exemplars.size == 1
     assert not page.refused
+    told = sample.exemplar
+    assert told is not None
+    when = page.batch.row_times_ms(0)[0] if told.time_ms is None else told.time_ms
+    assert (exemplars.key(0), exemplars.times_ms[0]) == (told.key, when)
+    assert repr(exemplars.values[0]) == repr(np.float64(told.value))
     assert same(rows(page)[0], (sample.labels, sample.value, sample.time_ms))
 
 

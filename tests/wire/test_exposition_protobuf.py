@@ -1,14 +1,18 @@
 """Exposition pages in protobuf."""
 
+import dataclasses
 import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from series.histogram import GAUGE as GAUGE_HINT
+from series.histogram import Histogram
 from series.labels import METRIC_NAME, Labels
 from series.metadata import Metadata
 from tests.wire.encode import chunk, varint
+from tests.wire.histograms import STALE, Sent, sent, slow_histogram
 from wire.errors import Malformed
 from wire.exposition import decode
 from wire.exposition_page import Scraped
@@ -114,13 +118,145 @@ def test_classic_histograms() -> None:
     assert not page.refused
 
 
-def test_native_histograms_are_refused_by_name() -> None:
-    """What they count classically is kept."""
-    inner = integer(1, 3) + double(2, 4.5) + integer(5, 6) + double(6, 1e-9) + chunk(12, b"")
-    page = read(family("h", HISTOGRAM, label("a", "1") + chunk(7, inner)))
-    assert page.refused == {"native-histogram": 1}
-    assert named("h", a="1") in page.refusals[0].detail
-    assert samples(page)[named("h_count", a="1")] == (3.0, None)
+def native(page: Scraped) -> dict[str, Histogram]:
+    """The native histograms of a page."""
+    batch = page.batch
+    if batch.histograms is None or batch.histogram_ids is None:
+        return {}
+    return {
+        str(Labels.from_key(batch.key(row))): batch.histograms.one(one)
+        for row, one in enumerate(batch.histogram_ids.tolist())
+        if one >= 0
+    }
+
+
+SENT = Sent(count=6, sum=4.5, zero_threshold=1e-9, zero_count=3, positive_spans=[(1, 2)],
+            positive=[1, 2])  # fmt: skip
+CLASSIC = chunk(3, integer(1, 2) + double(2, 1.0))
+
+
+def test_native_histograms() -> None:
+    """Come beside their classic series, or instead of them, or not at all."""
+    body = family("h", HISTOGRAM, label("a", "1") + chunk(7, SENT.exposition() + CLASSIC))
+    expected = {named("h", a="1"): slow_histogram(SENT.message()).histogram}
+    classic = {
+        named("h_count", a="1"): (6.0, None),
+        named("h_sum", a="1"): (4.5, None),
+        named("h_bucket", a="1", le="1.0"): (2.0, None),
+        named("h_bucket", a="1", le="+Inf"): (6.0, None),
+    }
+    both = decode(body, PROTOBUF, NOW_MS)
+    both.batch.check()
+    assert native(both) == expected
+    assert samples(both) == classic | {named("h", a="1"): (0.0, None)}
+    alone = decode(body, PROTOBUF, NOW_MS, always_classic=False)
+    assert native(alone) == expected and len(samples(alone)) == 1
+    without = decode(body, PROTOBUF, NOW_MS, native=False, always_classic=False)
+    assert not native(without) and samples(without) == classic
+    assert not without.refused
+
+
+def test_classic_histograms_stay_classic() -> None:
+    """Without native buckets there is nothing to choose."""
+    body = family("h", HISTOGRAM, chunk(7, integer(1, 3) + integer(7, 0) + CLASSIC))
+    page = decode(body, PROTOBUF, NOW_MS, always_classic=False)
+    assert len(samples(page)) == 4
+
+
+def test_gauge_histograms_say_so() -> None:
+    """Their hint is that of a gauge."""
+    page = read(family("h", GAUGE_HISTOGRAM, chunk(7, SENT.exposition())))
+    assert [one.hint for one in native(page).values()] == [GAUGE_HINT]
+
+
+def test_invalid_native_histograms_are_refused_by_name() -> None:
+    """In Prometheus' words; what they count classically, and their neighbours, are kept."""
+    bad = dataclasses.replace(SENT, count=7)
+    body = family("h", HISTOGRAM, *(label("a", f"{at}") + chunk(7, one.exposition())
+                  for at, one in enumerate((SENT, bad, SENT))))  # fmt: skip
+    page = read(body)
+    assert page.refused == {"invalid-native-histogram": 1}
+    assert page.refusals[0].labels == Labels.of({METRIC_NAME: "h", "a": "1"})
+    assert page.refusals[0].detail.startswith("6 observations found in buckets, but the Count")
+    assert set(native(page)) == {named("h", a="0"), named("h", a="2")}
+    assert samples(page)[named("h_count", a="1")] == (7.0, None)
+
+
+def test_ends_of_native_histograms_are_markers() -> None:
+    """A stale sum makes a float marker of a histogram."""
+    page = read(family("h", HISTOGRAM, chunk(7, dataclasses.replace(SENT, sum=STALE).exposition())))
+    assert not native(page)
+    assert page.batch.values[:1].tobytes() == STALE
+
+
+@given(sent)
+def test_native_histograms_are_read_as_the_slow_reader_reads_them(one: Sent) -> None:
+    """Whatever a remote write would make of them."""
+    one.bounds, one.hint = [], 0
+    if one.is_float and not one.count > 0 and not one.zero_count > 0:
+        return
+    page = read(family("h", HISTOGRAM, chunk(7, one.exposition() + chunk(12, b""))))
+    one.positive_spans = [*one.positive_spans, (0, 0)]
+    expected = slow_histogram(one.message())
+    assert repr(native(page)) == repr(
+        {named("h"): expected.histogram} if expected.histogram else {}
+    )
+    assert [refusal.detail for refusal in page.refusals] == [expected.problem] * bool(
+        expected.problem
+    )
+
+
+def timestamp(field: int, seconds: int, nanoseconds: int) -> bytes:
+    return chunk(field, integer(1, seconds) + integer(2, nanoseconds))
+
+
+def exemplar(trace: str, value: float, when: bytes = b"") -> bytes:
+    return label("trace_id", trace) + double(2, value) + when
+
+
+def test_starts_are_those_of_created_timestamps() -> None:
+    """All series of a counter, summary or histogram begin when it was created."""
+    when = integer(1, 1_700_000_000) + integer(2, 123_999_999)
+    page = read(
+        family("c", COUNTER, chunk(3, double(1, 1.0) + chunk(3, when)))
+        + family("s", SUMMARY, chunk(4, integer(1, 1) + chunk(4, when)))
+        + family("h", HISTOGRAM, chunk(7, SENT.exposition() + chunk(15, when)))
+        + family("g", GAUGE, chunk(2, double(1, 1.0)))
+    )
+    starts_ms = page.batch.starts_ms
+    assert starts_ms is not None
+    assert starts_ms.tolist() == [1_700_000_000_123] * 7 + [0]
+    assert read(family("g", GAUGE, chunk(2, double(1, 1.0)))).batch.starts_ms is None
+
+
+def test_exemplars_come_with_their_series() -> None:
+    """Of counters and buckets; native histograms have their own, or those of buckets with times."""
+    when = timestamp(3, 5, 0)
+    bucket = chunk(3, integer(1, 2) + double(2, 1.0) + chunk(3, exemplar("b", 0.5, when)))
+    other = chunk(3, integer(1, 2) + double(2, 2.0) + chunk(3, exemplar("no time", 0.5)))
+    page = read(
+        family("c", COUNTER, chunk(3, double(1, 1.0) + chunk(2, exemplar("c", 1.0))))
+        + family("h", HISTOGRAM, chunk(7, SENT.exposition() + bucket + other))
+        + family("n", HISTOGRAM, chunk(7, SENT.exposition() + bucket
+                 + chunk(16, exemplar("n", 2.0, when)) + chunk(16, exemplar("no time", 2.0))))
+    )  # fmt: skip
+    exemplars = page.batch.exemplars
+    assert exemplars is not None
+    found = [
+        (
+            Labels.from_key(page.batch.key(row)).metric,
+            Labels.from_key(exemplars.key(at)).get("trace_id"),
+            time_ms,
+        )
+        for at, (row, time_ms) in enumerate(
+            zip(exemplars.rows.tolist(), exemplars.times_ms.tolist(), strict=True)
+        )
+    ]
+    assert found == [
+        ("c", "c", NOW_MS),
+        ("h", "b", 5000), ("h_bucket", "b", 5000), ("h_bucket", "no time", NOW_MS),
+        ("n", "n", 5000), ("n_bucket", "b", 5000),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -139,6 +275,9 @@ def test_native_histograms_are_refused_by_name() -> None:
         family("g", GAUGE, chunk(2, integer(1, 1))),
         family("g", GAUGE, integer(2, 1)),
         family("g", GAUGE, chunk(2, b"") + double(6, 1.0)),
+        family("h", HISTOGRAM, chunk(7, integer(9, 1))),
+        family("h", HISTOGRAM, chunk(7, chunk(12, b"\x08"))),
+        family("c", COUNTER, chunk(3, chunk(3, integer(1, 2**60)))),
     ],
 )
 def test_malformed_pages(body: bytes) -> None:

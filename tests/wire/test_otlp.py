@@ -335,9 +335,7 @@ def test_delta_series_are_bounded() -> None:
 def test_what_cannot_be_stored_is_named_and_the_rest_kept(translator: Translator) -> None:
     """One line for each kind of trouble with the metric's name, good points stored."""
     export = Export().gauge("good", 1.0)
-    point = export.metric("exp").exponential_histogram.data_points.add()
-    point.time_unix_nano = NOW_MS * 1_000_000
-    point.exemplars.add()
+    export.exponential("exp", scale=-5).exponential("delta", temporality=DELTA)
     export.metric("empty").gauge.data_points.add()
     export.histogram("uneven", [1, 2], [1, 2]).histogram("falling", [1, 2, 3], [2, 1])
     export.counter("untyped", 1, temporality=0)
@@ -346,18 +344,17 @@ def test_what_cannot_be_stored_is_named_and_the_rest_kept(translator: Translator
     request = translate(translator, export.body)
     assert list(values(request)) == ['{__name__="good"}']
     assert request.refused == {
-        "exponential-histogram": 1,
+        "invalid-native-histogram": 1,
         "no-value": 1,
         "invalid-buckets": 2,
-        "invalid-temporality": 1,
+        "invalid-temporality": 2,
         "invalid-metric-name": 1,
         "invalid-label-name": 1,
     }
-    assert request.points == 8
-    assert request.skipped == {"exemplars": 1}
+    assert request.points == 9
     told = "\n".join(refusal.detail for refusal in request.refusals)
-    assert 'exponential histograms are not supported yet, metric "exp"' in told
-    assert 'invalid temporality and type combination, metric "untyped"' in told
+    assert 'native histogram. Scale must be >= -4, was -5, metric "exp"' in told
+    assert 'invalid temporality and type combination, metric "delta"' in told
     assert translate(translator, export.body).refused == request.refused, "again the same"
 
 

@@ -18,6 +18,11 @@ def every_kind() -> Export:
     export.scope("lib", "1", "http://u", x="y")
     export.gauge("g", 1.5, "s", k="v", b=False).counter("c", -3, temporality=DELTA, flags=1)
     export.histogram("h", [1, 2**40], [0.5], 2.5, x="1")
+    exemplar = export.point.exemplars.add()
+    exemplar.time_unix_nano, exemplar.as_double = 7, 0.25
+    exemplar.filtered_attributes.add().key = "a"
+    export.exponential("e", (-3, [1, 2**40]), (2**31 - 1, [0]), -4, 5, 2.5, x="1")
+    export.point.zero_threshold = 0.5
     metric = export.metric("q", "1", "text")
     point = metric.summary.data_points.add()
     point.count, point.sum = 2, 3.0
@@ -69,6 +74,17 @@ def test_lenient_forms() -> None:
     assert third.as_int == 3
 
 
+def test_ids_are_hexadecimal() -> None:
+    """Of the traces and spans of exemplars, unlike other bytes."""
+    exemplar = '{"asInt":"5","traceId":"0AfF","span_id":"01"}'
+    gauge = f'{{"dataPoints":[{{"exemplars":[{exemplar}]}}]}}'
+    body = f'{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"gauge":{gauge}}}]}}]}}]}}'
+    message = ExportMetricsServiceRequest.FromString(to_protobuf(body.encode()))
+    [point] = message.resource_metrics[0].scope_metrics[0].metrics[0].gauge.data_points
+    [found] = point.exemplars
+    assert (found.as_int, found.trace_id, found.span_id) == (5, b"\x0a\xff", b"\x01")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -91,6 +107,10 @@ def test_lenient_forms() -> None:
                 (b"gauge", b'{"dataPoints":[{"asInt":1e300}]}'),
                 (b"gauge", b'{"dataPoints":[{"asDouble":"x"}]}'),
                 (b"gauge", b'{"dataPoints":[{"asDouble":{}}]}'),
+                (b"gauge", b'{"dataPoints":[{"exemplars":[{"traceId":"xy"}]}]}'),
+                (b"gauge", b'{"dataPoints":[{"exemplars":[{"spanId":1}]}]}'),
+                (b"exponentialHistogram", b'{"dataPoints":[{"scale":2147483648}]}'),
+                (b"exponentialHistogram", b'{"dataPoints":[{"positive":{"bucketCounts":1}}]}'),
                 (b"sum", b'{"isMonotonic":1}'),
                 (b"sum", b'{"aggregationTemporality":"x"}'),
                 (b"histogram", b'{"dataPoints":[{"bucketCounts":["1",{}]}]}'),

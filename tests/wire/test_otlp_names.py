@@ -160,7 +160,7 @@ def test_the_configuration_block_is_read() -> None:
         ({"promote_scope_metadata": 1}, "otlp.promote_scope_metadata"),
         ({"promote_resource_attributes": "a"}, "not a list"),
         ({"promote_resource_attributes": ["a", "a"]}, "twice"),
-        ({"convert_histograms_to_nhcb": True}, "not supported yet"),
+        ({"convert_histograms_to_nhcb": 1}, "otlp.convert_histograms_to_nhcb: 1 is not true"),
         ({"what": 1}, "otlp.what: unknown key"),
         (
             {"promote_all_resource_attributes": True, "promote_resource_attributes": ["a"]},

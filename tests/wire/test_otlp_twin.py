@@ -3,6 +3,8 @@
 import math
 import struct
 from collections import defaultdict
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,13 +14,16 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 
 from series.labels import Labels
-from tests.wire.otlp import DELTA, NOW_MS, Export, set_attributes, translate
+from tests.wire.encode import chunk
+from tests.wire.otlp import DELTA, NOW_MS, Export, rows, set_attributes, translate
 from wire.errors import Malformed
 from wire.otlp_options import Options, Strategy
 from wire.otlp_translate import Translator
 
 STALE = 0x7FF0000000000002
 AS_SENT = Options(translation_strategy=Strategy.UTF8)
+LEVELS = ({1}, {2}, {2}, {5, 7, 9, 10, 11}, {1}, set[int]())
+"""Fields with messages: of a request, a resource, a scope, a metric, its data; of points none."""
 Row = tuple[tuple[tuple[str, str], ...], int, int]
 """Labels, time in ms, bits of the value."""
 
@@ -32,6 +37,9 @@ numbers = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(width=64))
 bounds = st.lists(st.sampled_from([-1.0, 0.5, 2.0, 1e9, math.inf]), unique=True, max_size=4)
 
 
+KINDS = ("gauge", "sum", "histogram", "exponential_histogram", "summary", "")
+
+
 @st.composite
 def exports(draw: st.DrawFn) -> Export:
     """A few resources, scopes and metrics with points of every kind, some of them wrong."""
@@ -41,7 +49,7 @@ def exports(draw: st.DrawFn) -> Export:
         set_attributes(export._resource.resource.attributes, draw(attribute_sets))
         for _ in range(draw(st.integers(0, 4))):
             metric = export.metric(draw(st.sampled_from(["m", "n.o"])), description=draw(texts))
-            fill(draw, metric, draw(st.sampled_from(["gauge", "sum", "histogram", "summary", ""])))
+            fill(draw, metric, draw(st.sampled_from(KINDS)))
     return export
 
 
@@ -50,7 +58,7 @@ def fill(draw: st.DrawFn, metric: Any, kind: str) -> None:
         return
     data = getattr(metric, kind)
     data.SetInParent()
-    if kind in ("sum", "histogram"):
+    if kind in ("sum", "histogram", "exponential_histogram"):
         data.aggregation_temporality = draw(st.integers(0, 2))
     if kind == "sum":
         data.is_monotonic = draw(st.booleans())
@@ -70,6 +78,12 @@ def fill(draw: st.DrawFn, metric: Any, kind: str) -> None:
         point.count = draw(st.integers(0, 2**64 - 1))
         if draw(st.booleans()):
             point.sum = draw(st.floats())
+        if kind == "exponential_histogram":
+            point.scale, point.zero_count = draw(st.integers(-6, 9)), draw(st.integers(0, 3))
+            point.positive.bucket_counts.extend(draw(st.lists(st.integers(0, 2))))
+            if draw(st.booleans()):
+                point.count = point.zero_count + sum(point.positive.bucket_counts)
+            continue
         if kind == "summary":
             for quantile in draw(st.lists(st.sampled_from([0.0, 0.5, 1.0]), unique=True)):
                 one = point.quantile_values.add()
@@ -105,7 +119,7 @@ class Twin:
     def point(self, metric: Any, kind: str, point: Any) -> list[Row] | None:
         data = getattr(metric, kind)
         temporality = getattr(data, "aggregation_temporality", 2)
-        if temporality == 0:
+        if temporality == 0 or (temporality == DELTA and kind == "exponential_histogram"):
             return None
         stale = bool(point.flags & 1)
         samples = self.samples(kind, point, stale)
@@ -132,6 +146,10 @@ class Twin:
             if which is None and not stale:
                 return None
             return [("", {}, float(getattr(point, which)) if which else 0.0)]
+        if kind == "exponential_histogram":
+            found = point.zero_count + sum(point.positive.bucket_counts)
+            fits = found <= point.count if math.isnan(point.sum) else found == point.count
+            return [("", {}, 0.0)] if stale or (point.scale >= -4 and fits) else None
         total: list[Sample] = (
             [("_sum", {}, point.sum)] if kind == "summary" or point.HasField("sum") else []
         )
@@ -193,6 +211,53 @@ def test_requests_are_read_as_the_twin_reads_them(sent: list[Export]) -> None:
         assert normal(got) == normal(expected)
         assert request.refused_points == refused
         assert request.points == point_count(message)
+
+
+@settings(max_examples=150, deadline=None)
+@given(exports(), st.randoms(use_true_random=False))
+def test_the_order_of_fields_does_not_matter(export: Export, random: Random) -> None:
+    """Messages whose fields are shuffled at every level come to what the twin reads in them."""
+    body = shuffled(export.body, LEVELS, random)
+    message = ExportMetricsServiceRequest.FromString(body)
+    expected, refused = Twin().rows(message)
+
+    request = translate(Translator(AS_SENT), body)
+
+    got = [
+        (tuple(sorted(labels.items())), at_ms, bits(value))
+        for labels, (at_ms, *_), (value, *_) in rows(request)
+        if labels["__name__"] != "target_info"
+    ]
+    assert normal(got) == normal(expected)
+    assert request.refused_points == refused
+
+
+def shuffled(message: bytes, levels: Sequence[set[int]], random: Random) -> bytes:
+    """*message* with its fields in another order, so too the messages in fields *levels*[0]."""
+    found = []
+    at = 0
+    while at < len(message):
+        start = at
+        tag, at = read_varint(message, at)
+        size = {1: 8, 5: 4}.get(tag % 8, 0)
+        if tag % 8 == 2:
+            size, at = read_varint(message, at)
+        elif tag % 8 == 0:
+            _, at = read_varint(message, at)
+        inner, at = message[at : at + size], at + size
+        entered = tag % 8 == 2 and levels and tag >> 3 in levels[0]
+        found.append(
+            chunk(tag >> 3, shuffled(inner, levels[1:], random)) if entered else message[start:at]
+        )
+    random.shuffle(found)
+    return b"".join(found)
+
+
+def read_varint(message: bytes, at: int) -> tuple[int, int]:
+    end = at
+    while message[end] >= 128:
+        end += 1
+    return sum((message[k] & 127) << 7 * (k - at) for k in range(at, end + 1)), end + 1
 
 
 def normal(rows: list[Row]) -> dict[tuple[Any, int], list[int]]:

@@ -8,15 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from series.batch import STALE_NAN_BITS
+from series.histogram import OFFSET, Histogram
 from series.labels import Labels
 from tests.wire import encode
 from tests.wire.encode import Series
+from tests.wire.histograms import STALE, Broken, Read, Sent, read_fields, sent, slow_histogram
 from wire.errors import Malformed
+from wire.exemplar_columns import MAX_EXEMPLARS
 from wire.remote_write import decode, decode_message
-from wire.write_request import MAX_IRREGULAR, MAX_LABELS, MAX_SERIES, WriteRequest
+from wire.write_request import MAX_HISTOGRAMS, MAX_IRREGULAR, MAX_LABELS, MAX_SERIES, WriteRequest
 
 NAME = (b"__name__", b"up")
-Row = tuple[Labels, list[int], list[bytes]]
+Sample = bytes | Histogram
+Row = tuple[Labels, list[int], list[Sample]]
 
 
 def parsed(message: bytes) -> WriteRequest:
@@ -27,57 +31,24 @@ def parsed(message: bytes) -> WriteRequest:
 
 
 def rows(request: WriteRequest) -> list[Row]:
-    """Labels, times and value bits of every row."""
+    """Labels, times, and value bits or histograms of every row."""
     batch = request.batch
     found = []
     for row in range(batch.series_count):
-        bits = [struct.pack("<d", value) for value in batch.row_values(row)]
+        samples: list[Sample] = [struct.pack("<d", value) for value in batch.row_values(row)]
+        if batch.histogram_ids is not None:
+            assert batch.histograms is not None
+            ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]].tolist()
+            for at, one in enumerate(ids):
+                samples[at] = batch.histograms.one(one) if one >= 0 else samples[at]
         key = batch.key(row)
         labels = Labels.from_key(key)
         assert labels.key == key, "the key is canonical"
-        found.append((labels, batch.row_times_ms(row).tolist(), bits))
+        found.append((labels, batch.row_times_ms(row).tolist(), samples))
     return found
 
 
 # --- an independent reading of a body ----------------------------------------------------------
-
-
-class Broken(Exception):
-    """The slow reader gives up."""
-
-
-def read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = 0
-    for count in range(10):
-        if at + count >= len(data):
-            raise Broken
-        number += data[at + count] % 128 * 128**count
-        if data[at + count] < 128:
-            return number % 2**64, at + count + 1
-    raise Broken
-
-
-def read_fields(data: bytes) -> list[tuple[int, int, object]]:
-    found: list[tuple[int, int, object]] = []
-    at = 0
-    while at < len(data):
-        tag, at = read_varint(data, at)
-        number, kind = tag % 2**32 // 8, tag % 8
-        if number == 0 or kind not in (0, 1, 2, 5):
-            raise Broken
-        if kind == 0:
-            value, at = read_varint(data, at)
-            found.append((number, kind, value))
-            continue
-        if kind == 2:
-            size, at = read_varint(data, at)
-        else:
-            size = {1: 8, 5: 4}[kind]
-        if at + size > len(data):
-            raise Broken
-        found.append((number, kind, data[at : at + size]))
-        at += size
-    return found
 
 
 def want(kind: int, wanted: int) -> None:
@@ -98,8 +69,9 @@ def slow_rows(message: bytes) -> tuple[list[Row], int]:
             continue
         pairs: list[tuple[bytes, bytes]] = []
         times: list[int] = []
-        bits: list[bytes] = []
-        histograms = 0
+        bits: list[Sample] = []
+        histograms: list[Read] = []
+        exemplars = 0
         for inner, inner_kind, value in read_fields(content):  # type: ignore[arg-type]
             if inner <= 4:
                 want(inner_kind, 2)
@@ -109,14 +81,20 @@ def slow_rows(message: bytes) -> tuple[list[Row], int]:
                 time_ms, raw = slow_sample(value)  # type: ignore[arg-type]
                 times.append(time_ms)
                 bits.append(raw)
+            elif inner == 3:
+                exemplars += slow_exemplar(value)  # type: ignore[arg-type]
             elif inner == 4:
-                histograms += 1
+                histograms.append(slow_histogram(value, knows_start=False))  # type: ignore[arg-type]
         labels = slow_labels(pairs)
         if labels is None:
-            refused += len(times) + histograms
+            refused += len(times) + len(histograms)
             continue
-        refused += histograms
-        if times:
+        refused += sum(bool(one.problem) for one in histograms)
+        for one in histograms:
+            if not one.problem:
+                times.append(one.time_ms)
+                bits.append(STALE if one.histogram is None else one.histogram)
+        if times or exemplars:
             found.append((labels, times, bits))
     return found, refused
 
@@ -128,6 +106,17 @@ def slow_label(content: bytes) -> tuple[bytes, bytes]:
             want(kind, 2)
             texts[number] = value  # type: ignore[assignment]
     return texts[1], texts[2]
+
+
+def slow_exemplar(content: bytes) -> bool:
+    """Whether the labels of an exemplar are sound."""
+    pairs = []
+    for number, kind, value in read_fields(content):
+        if number <= 3:
+            want(kind, (2, 1, 0)[number - 1])
+        if number == 1:
+            pairs.append(slow_label(value))  # type: ignore[arg-type]
+    return slow_texts(pairs) is not None
 
 
 def slow_sample(content: bytes) -> tuple[int, bytes]:
@@ -150,15 +139,19 @@ def slow_metadata(content: bytes) -> None:
             want(kind, 2)
 
 
-def slow_labels(pairs: list[tuple[bytes, bytes]]) -> Labels | None:
+def slow_texts(pairs: list[tuple[bytes, bytes]]) -> list[tuple[str, str]] | None:
+    """The labels as texts; None where one has no name, stands twice or is not UTF-8."""
     try:
         texts = [(name.decode(), value.decode()) for name, value in pairs]
     except UnicodeDecodeError:
         return None
     names = [name for name, _ in texts]
-    if "" in names or len(names) != len(set(names)) or not dict(texts).get("__name__"):
-        return None
-    return Labels(texts)
+    return None if "" in names or len(names) != len(set(names)) else texts
+
+
+def slow_labels(pairs: list[tuple[bytes, bytes]]) -> Labels | None:
+    texts = slow_texts(pairs)
+    return Labels(texts) if texts and dict(texts).get("__name__") else None
 
 
 def agrees(message: bytes) -> None:
@@ -170,7 +163,7 @@ def agrees(message: bytes) -> None:
             parsed(message)
         return
     request = parsed(message)
-    assert rows(request) == expected
+    assert repr(rows(request)) == repr(expected)
     assert sum(request.refused.values()) == refused
     assert bool(refused) == bool(request.refusals)
 
@@ -194,8 +187,17 @@ any_series = st.one_of(
         Series,
         st.lists(st.tuples(texts, texts), max_size=5),
         st.lists(points, max_size=3),
-        st.integers(0, 2),
-        st.sampled_from([b"", b"\x28\x01", encode.chunk(3, b"junk"), encode.label(b"q", b"1")]),
+        st.lists(sent.map(Sent.message), max_size=2),
+        st.sampled_from([b"", b"\x28\x01", encode.chunk(3, b""), encode.label(b"q", b"1")]),
+        st.lists(
+            st.builds(
+                encode.exemplar,
+                st.lists(st.tuples(texts, texts), max_size=2),
+                st.integers(0, 9),
+                st.floats(),
+            ),
+            max_size=2,
+        ),
     ),
 )
 messages = st.lists(any_series, max_size=5).map(lambda all_: b"".join(map(encode.series, all_)))
@@ -272,6 +274,7 @@ def test_floods_of_useless_messages_are_refused() -> None:
         encode.chunk(1, b"") * (MAX_IRREGULAR + 1),
         encode.chunk(1, b"") * (MAX_SERIES + 1),
         encode.chunk(3, b"") * (MAX_IRREGULAR + 1),
+        encode.chunk(1, encode.chunk(4, b"") * (MAX_HISTOGRAMS + 1)),
     ):
         with pytest.raises(Malformed, match=r"more than 100000|more than 500000"):
             parsed(flood)
@@ -318,21 +321,78 @@ def test_bad_labels_are_refused_by_name(
     assert rows(request) == [(Labels.of({"__name__": "up"}), [3], [struct.pack("<d", 3.0)])]
 
 
-def test_native_histograms_are_refused_and_floats_stored() -> None:
-    """A series' histogram samples are refused by name, its floats kept."""
-    message = encode.series(Series([NAME], [(1, 1.0)], histograms=2))
-    message += encode.series(Series([NAME, (b"a", b"1")], histograms=1))
+def test_histograms_join_the_floats_of_their_series() -> None:
+    """Both kinds of samples of a series come to one row, in the order floats, histograms."""
+    histogram = Sent(schema=3, count=3, sum=1.5, positive_spans=[(-2, 2)], positive=[1, 2])
+    message = encode.series(Series([NAME], [(1, 1.0)], [histogram.message(), histogram.message()]))
+    message += encode.series(Series([(b"__name__", b"x")], [(2, 2.0)]))
+    expected = Histogram(3, 3.0, 1.5, buckets=((OFFSET - 2, 1.0), (OFFSET - 1, 2.0)))
+    assert rows(parsed(message)) == [
+        (Labels.of({"__name__": "up"}), [1, 0, 0], [struct.pack("<d", 1.0), expected, expected]),
+        (Labels.of({"__name__": "x"}), [2], [struct.pack("<d", 2.0)]),
+    ]
+
+
+def test_ends_of_histograms_are_float_markers() -> None:
+    """A histogram whose sum is the stale marker ends the series as a float does."""
+    message = encode.series(Series([NAME], histograms=[Sent(sum=STALE, time_ms=7).message()]))
     request = parsed(message)
-    assert request.refused == {"native-histogram": 3}
-    assert "native histograms are not supported yet" in request.refusals[0].detail
-    assert len(rows(request)) == 1
+    assert rows(request) == [(Labels.of({"__name__": "up"}), [7], [STALE])]
+    assert request.batch.histograms is None
 
 
 def test_refusals_are_counted_beyond_those_shown() -> None:
     """Only the first ten refusals are shown, all are counted."""
-    request = parsed(encode.series(Series([NAME], histograms=1)) * 25)
-    assert request.refused == {"native-histogram": 25}
+    bad = Sent(count=1).message()
+    request = parsed(encode.series(Series([NAME], [(1, 1.0)], [bad])) * 25)
+    assert request.refused == {"invalid-native-histogram": 25}
     assert len(request.refusals) == 10
+    assert request.batch.sample_count == 25
+    assert request.refusals[0].detail == (
+        "0 observations found in buckets, but the Count field is 1: histogram's observation count"
+        " should equal the number of observations found in the buckets (in absence of NaN)"
+    )
+
+
+def test_exemplars_come_with_their_rows() -> None:
+    """Labels as keys, in order or not; unsound ones are counted; a row may bring nothing else."""
+    pairs = [(b"trace_id", b"1"), (b"a", b"2")]
+    message = encode.series(
+        Series([NAME], [(1, 1.0)], exemplars=[encode.exemplar(pairs[:1], 5, 0.5)])
+    )
+    message += encode.series(Series([(b"a", b"1")], [(1, 1.0)]))
+    message += encode.series(
+        Series(
+            [(b"__name__", b"x")],
+            exemplars=[
+                encode.exemplar(pairs, 6, 1.5),
+                encode.exemplar([(b"", b"1")], 6, 1.5),
+                encode.exemplar([], 7, 2.5),
+            ],
+        )
+    )
+    request = parsed(message)
+    exemplars = request.batch.exemplars
+    assert exemplars is not None
+    assert exemplars.rows.tolist() == [0, 1, 1]
+    assert exemplars.times_ms.tolist() == [5, 6, 7]
+    assert exemplars.values.tolist() == [0.5, 1.5, 2.5]
+    assert [Labels.from_key(exemplars.key(at)) for at in range(3)] == [
+        Labels.of({"trace_id": "1"}),
+        Labels.of({"trace_id": "1", "a": "2"}),
+        Labels(),
+    ]
+    assert request.skipped == {"invalid-exemplars": 1}
+    assert request.refused == {"missing-metric-name": 1}
+
+
+def test_exemplars_beyond_the_limit_are_counted() -> None:
+    """A flood of them costs no more than the limit."""
+    message = encode.series(Series([NAME], [(1, 1.0)], exemplars=[b""] * (MAX_EXEMPLARS + 5)))
+    request = parsed(message)
+    assert request.batch.exemplars is not None
+    assert request.batch.exemplars.size == MAX_EXEMPLARS
+    assert request.skipped == {"exemplars": 5}
 
 
 def test_metadata_is_decoded() -> None:

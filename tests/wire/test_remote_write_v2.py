@@ -12,6 +12,7 @@ from series.labels import Labels
 from series.metadata import Metadata
 from tests.wire import encode, encode_v2
 from tests.wire.encode_v2 import Series
+from tests.wire.histograms import Sent, sent
 from wire import remote_write, remote_write_v2
 from wire.errors import Malformed
 from wire.write_request import WriteRequest
@@ -49,17 +50,22 @@ label_sets = st.dictionaries(texts, texts, max_size=5).map(
 samples = st.lists(
     st.tuples(st.integers(0, 2**62), st.floats(allow_nan=True)), min_size=1, max_size=4
 )
-rows = st.lists(st.builds(Series, label_sets, samples, st.integers(0, 9)), max_size=6)
+histograms = st.lists(sent.map(Sent.message), max_size=2)
+rows = st.lists(st.builds(Series, label_sets, samples, st.integers(0, 9), histograms), max_size=6)
 
 
 @given(rows)
 def test_both_versions_give_the_same(some: list[Series]) -> None:
     """The same series sent by 1.0 and 2.0 become the same keys, times and bits."""
-    first = b"".join(encode.series(encode.Series(one.labels, one.samples)) for one in some)
+    first = b"".join(
+        encode.series(encode.Series(one.labels, one.samples, one.histograms)) for one in some
+    )
     expected = remote_write.decode_message(np.frombuffer(bytearray(first), dtype=np.uint8))
     got = decode(*some)
     assert rows_of(got) == rows_of(expected)
-    assert not got.refused
+    assert got.refused == expected.refused
+    assert repr(got.batch.histograms) == repr(expected.batch.histograms)
+    assert repr(got.batch.histogram_ids) == repr(expected.batch.histogram_ids)
     keys = [got.batch.key(row) for row in range(got.batch.series_count)]
     assert keys == [labels.key for labels, _, _ in rows_of(got)]
 
@@ -78,7 +84,14 @@ def test_any_prefix_or_flip_is_malformed_or_read(data: st.DataObject) -> None:
     """Damaged bytes never do more than raise Malformed."""
     message = bytearray(
         encode_v2.request(
-            Series([NAME, (b"a", b"1")], [(1, 2.0)], 1, 1, 1, (1, b"help", b"s")),
+            Series(
+                [NAME, (b"a", b"1")],
+                [(1, 2.0)],
+                1,
+                [Sent(count=1, zero_count=1, positive_spans=[(1, 0)], start_ms=3).message()],
+                [([(b"trace_id", b"1")], 5, 1.0)],
+                (1, b"help", b"s"),
+            ),
             Series([(b"z", b"1"), NAME], [(1, 2.0)]),
         )
     )
@@ -102,7 +115,11 @@ def test_any_prefix_or_flip_is_malformed_or_read(data: st.DataObject) -> None:
         (Series([NAME, (b"", b"1")], [(1, 1.0)]), "empty-label-name", "empty label name"),
         (Series([NAME, (b"a", b"\xff")], [(1, 1.0)]), "invalid-utf8", "invalid UTF-8"),
         (Series([NAME]), "empty-series", "must contain at least one sample or histogram"),
-        (Series([NAME], histograms=1), "native-histogram", "native histograms"),
+        (
+            Series([NAME], histograms=[Sent(schema=-9).message()]),
+            "invalid-native-histogram",
+            "got schema -9",
+        ),
     ],
 )
 def test_bad_series_are_refused_and_the_rest_kept(row: Series, reason: str, words: str) -> None:
@@ -113,15 +130,44 @@ def test_bad_series_are_refused_and_the_rest_kept(row: Series, reason: str, word
     assert [(labels.get("good"), times) for labels, times, _ in rows_of(got)] == [("1", [5])]
 
 
-def test_what_is_not_kept_is_counted() -> None:
-    """Exemplars and start timestamps; a series of exemplars alone is no error."""
+def test_starts_and_exemplars_come_with_the_samples() -> None:
+    """Floats and histograms have starts of their own; a series of exemplars alone is no error."""
+    histogram = Sent(count=1, zero_count=1, time_ms=9, start_ms=4).message()
     got = decode(
-        Series([NAME], [(1, 1.0), (2, 2.0)], start_ms=1, exemplars=2),
-        Series([NAME], exemplars=1),
+        Series([NAME], [(1, 1.0)]),
+        Series([NAME], [(1, 1.0), (2, 2.0)], start_ms=3, histograms=[histogram]),
+        Series([(b"__name__", b"x")], exemplars=[([(b"t", b"1")], 5, 1.5), ([], 6, 2.5)]),
     )
-    assert got.skipped == {"exemplars": 3, "start-timestamps": 2}
-    assert not got.refused
-    assert got.batch.sample_count == 2
+    assert not got.refused and not got.skipped
+    batch = got.batch
+    assert batch.starts_ms is not None and batch.histogram_ids is not None
+    assert batch.starts_ms.tolist() == [0, 3, 3, 4]
+    assert batch.times_ms.tolist() == [1, 1, 2, 9]
+    assert batch.histogram_ids.tolist() == [-1, -1, -1, 0]
+    exemplars = batch.exemplars
+    assert exemplars is not None
+    assert exemplars.rows.tolist() == [2, 2]
+    assert [Labels.from_key(exemplars.key(at)).as_dict() for at in range(2)] == [{"t": "1"}, {}]
+
+
+def test_exemplars_with_odd_labels() -> None:
+    """Unsorted ones are put in order, bad references make them invalid."""
+    pairs = [(b"b", b"1"), (b"a", b"2")]
+    symbols = encode_v2.Symbols()
+    good = encode_v2.series(Series([NAME], [(1, 1.0)], exemplars=[(pairs, 5, 1.5)]), symbols)
+    bad = [encode.chunk(4, encode.chunk(1, bytes(refs))) for refs in ([99, 98], [1])]
+    one = encode_v2.series(Series([NAME], [(1, 1.0)], extra=b"".join(bad)), symbols)
+    unpacked = encode.chunk(4, b"\x08\x03\x08\x04")
+    other = encode_v2.series(Series([NAME], [(1, 1.0)], extra=unpacked), symbols)
+    got = decode_message(symbols.message() + good + one + other)
+    exemplars = got.batch.exemplars
+    assert exemplars is not None
+    assert exemplars.rows.tolist() == [0, 2]
+    assert [Labels.from_key(exemplars.key(at)).as_dict() for at in range(2)] == [
+        {"a": "2", "b": "1"},
+        {"b": "1"},
+    ]
+    assert got.skipped == {"invalid-exemplars": 2}
 
 
 def test_metadata_by_family() -> None:
