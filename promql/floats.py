@@ -10,8 +10,22 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from promql import power_kernels
+
 Floats = NDArray[np.float64]
 FloatOperation = Callable[[Floats, Floats], Floats]
+
+
+def power(base: Floats, exponent: Floats) -> Floats:
+    """``math.Pow``; at most two dimensions."""
+    shape = np.broadcast_shapes(np.shape(base), np.shape(exponent))
+    rows = shape if len(shape) == 2 else (1, math.prod(shape))
+    out = np.empty(rows)
+    bases = np.ascontiguousarray(np.broadcast_to(base, shape)).reshape(rows)
+    exponents = np.ascontiguousarray(np.broadcast_to(exponent, shape)).reshape(rows)
+    power_kernels.power(bases, exponents, out)
+    return out.reshape(shape)
+
 
 ARITHMETIC: dict[str, FloatOperation] = {
     "+": np.add,
@@ -19,7 +33,7 @@ ARITHMETIC: dict[str, FloatOperation] = {
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": power,
     "atan2": np.arctan2,
 }
 

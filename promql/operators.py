@@ -31,7 +31,7 @@ from promql.plan import (
 from promql.reset_hints import with_hints
 from promql.rollup import ROLLUPS
 from promql.rollup_slab import rolled
-from promql.run import Operator, Rows, Run, Stream, names_matter
+from promql.run import Operator, Rows, Run, Stream, names_matter, point_weights
 from promql.selecting import SELECTING, select_rows
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
@@ -78,13 +78,21 @@ def _select(run: Run, plan: Select) -> Value:
 def _select_rows(run: Run, plan: Select) -> Rows:
     selection = run.select(plan.matchers, select_hints(plan))
     ends_ms = plan.at.times_ms()
-    slabs = (
+    slabs: Iterator[Matrix] = (
         smooth_lookup(frame, batch, ends_ms, plan.lookback_ms, run.env(plan))
         if plan.smoothed
         else lookup(frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed, started=plan.started)
         for frame, batch in _batches(run, plan, selection, len(ends_ms))
     )
+    if run.context.step_samples is not None:
+        slabs = _tallied(run, plan, slabs)
     return Rows(selection.frame, slabs)
+
+
+def _tallied(run: Run, plan: Select, slabs: Iterator[Matrix]) -> Iterator[Matrix]:
+    for slab in slabs:
+        run.tally(plan.grid, point_weights(slab).sum(axis=0))
+        yield slab
 
 
 # --- functions of range vectors --------------------------------------------------------------
@@ -139,7 +147,7 @@ def _range_rows(run: Run, plan: RangeCall) -> Rows:
         batches = range_batches(run, plan.source)
         slabs = (rolled(run, plan, *slab, None, parameters) for slab in batches)
         return Rows(selection.frame, slabs)
-    inner = run.vector(plan.source.inner)
+    inner = run.untallied(plan.source.inner)
     return Rows(inner.frame, _subquery_slabs(run, plan, inner, parameters))
 
 
@@ -245,7 +253,7 @@ def _as_vector(value: Value) -> Matrix:
 
 
 def _repeat(run: Run, plan: Repeat) -> Value:
-    value, steps = run.value(plan.inner), plan.grid.count
+    value, steps = run.tally_repeated(plan.inner, plan.grid), plan.grid.count
     match value:
         case ScalarRow():
             return ScalarRow(np.repeat(value.values, steps))

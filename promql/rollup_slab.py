@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promql.ast import Edge
 from promql.edges import edge_rollup, edge_windows, roll_edges
@@ -38,6 +39,8 @@ def rolled(
     plain = Windows.over(batch, ends_ms, evaluated_ms, plan.source.range_ms)
     windows = edge_windows(plain, edge, run.options.lookback_ms)
     run.context.hold(run.held + _largest(windows))
+    if run.context.step_samples is not None:
+        run.tally(plan.grid, _window_weights(windows).sum(axis=0))
     starts = run.options.use_start_timestamps and edge is Edge.PLAIN and name in COUNTER_CALLS
     if batch.histogram_ids is None and not (starts and batch.starts_ms is not None):
         with np.errstate(all="ignore"):
@@ -71,12 +74,19 @@ def rolled(
 
 def _largest(windows: Windows) -> int:
     """The samples of the fullest window, as a query's budget counts them."""
+    if windows.batch.histogram_ids is None:
+        return windows.largest()
+    return int(_window_weights(windows).max(initial=0))
+
+
+def _window_weights(windows: Windows) -> NDArray[np.int64]:
+    """int64[S, T]: the samples of every window, as a query's budget counts them."""
     batch = windows.batch
     if batch.histogram_ids is None or batch.histograms is None or not batch.sample_count:
-        return windows.largest()
+        return windows.counts()
     ids = batch.histogram_ids
     weights = np.where(ids >= 0, sample_weights(batch.histograms)[ids], 1)
     running = np.concatenate(([0], np.cumsum(weights)))
     starts = batch.offsets[:-1, None]
     lows, highs = windows.lows[windows.columns], windows.highs[windows.columns]
-    return int((running[starts + highs] - running[starts + lows]).max(initial=0))
+    return np.asarray(running[starts + highs] - running[starts + lows])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from promql.env import Env, Options, QueryTimes
 from promql.histograms import sample_weights
@@ -18,6 +19,7 @@ from promql.plan import Plan, Step
 from promql.slices import CELLS_PER_SAMPLE
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
+from series.grid import Grid
 from series.labels import METADATA_LABELS
 from series.matcher import Matcher
 from series.ports import Context, Hints, Selection, Source, TooManySamples
@@ -133,7 +135,8 @@ class Run:
 
         Cells without a point cost memory too, but are not what the budget counts.
         """
-        self.context.hold(cells // CELLS_PER_SAMPLE)
+        if (samples := cells // CELLS_PER_SAMPLE) > self.context.max_samples:
+            raise TooManySamples(samples, self.context.max_samples)
 
     def gathered(self, rows: Rows, steps: int) -> Matrix:
         """All *rows* as one Matrix over *steps* steps, without those that have no point."""
@@ -148,6 +151,40 @@ class Run:
         self.context.check()
         self.hold(slab)
         return slab
+
+    def tally(self, grid: Grid, counts: NDArray[np.int64]) -> None:
+        """Counts the samples that the values at the steps of *grid* are made of (int64[T])."""
+        steps = self.context.step_samples
+        if steps is None:
+            return
+        if grid == self.query.grid:
+            for at, count in zip(grid.times_ms().tolist(), counts.tolist(), strict=True):
+                steps[at] = steps.get(at, 0) + count
+        else:
+            end = self.query.grid.end_ms
+            steps[end] = steps.get(end, 0) + int(counts.sum())
+
+    def untallied(self, plan: Plan) -> Matrix:
+        """The vector of *plan*, a subquery's, whose windows are what counts and not its samples."""
+        steps, self.context.step_samples = self.context.step_samples, None
+        try:
+            return self.vector(plan)
+        finally:
+            self.context.step_samples = steps
+
+    def tally_repeated(self, plan: Plan, grid: Grid) -> Value:
+        """The value of *plan*, whose samples count at every step of *grid*."""
+        context = self.context
+        if context.step_samples is None:
+            return self.value(plan)
+        outer, context.step_samples = context.step_samples, {}
+        try:
+            value = self.value(plan)
+            once = sum(context.step_samples.values())
+        finally:
+            context.step_samples = outer
+        self.tally(grid, np.full(grid.count, once, dtype=np.int64))
+        return value
 
     def select(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
         """What *matchers* select, resolved once in a query."""
@@ -183,6 +220,15 @@ class Run:
         for start in range(0, size, rows):
             self.context.check()
             yield slice(start, min(start + rows, size))
+
+
+def point_weights(matrix: Matrix) -> NDArray[np.int64]:
+    """int64[S, T]: how many samples each point counts as; a histogram is several."""
+    weights = matrix.present.astype(np.int64)
+    if matrix.histograms is not None and matrix.histogram_ids is not None:
+        native = matrix.holds_histograms
+        weights[native] = sample_weights(matrix.histograms)[matrix.histogram_ids[native]]
+    return weights
 
 
 def names_matter(frame: LabelFrame) -> bool:

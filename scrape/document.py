@@ -229,7 +229,10 @@ def parse_size_bytes(text: str) -> int:
         return 0
     if not _SIZE.fullmatch(text):
         raise ValueError(f'"{text}" is not a size like 100MB')
-    return int(sum(float(n) * _POWERS[unit] for n, unit in _SIZE_PART.findall(text)))
+    size = sum(float(n) * _POWERS[unit] for n, unit in _SIZE_PART.findall(text))
+    if size >= 2**63:
+        raise ValueError(f'"{text[:100]}" is more than any size')
+    return int(size)
 
 
 def _whole(text: str) -> int:

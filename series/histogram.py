@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from series import histogram_kernels
+
 OFFSET = 1 << 29
 """What the position of a positive bucket lies above its index."""
 MIN_SCHEMA, MAX_SCHEMA = -4, 8
@@ -109,22 +111,8 @@ class Histograms:
         return sum(column.nbytes for column in self.columns)
 
     def take(self, ids: Int64s) -> "Histograms":
-        """The histograms *ids* (int64[n]), in that order."""
-        offsets, buckets = _taken(self.offsets, ids)
-        bound_offsets, bounds = _taken(self.bound_offsets, ids)
-        return Histograms(
-            self.schemas[ids],
-            self.hints[ids],
-            self.counts[ids],
-            self.sums[ids],
-            self.zero_thresholds[ids],
-            self.zero_counts[ids],
-            offsets,
-            self.positions[buckets],
-            self.bucket_counts[buckets],
-            bound_offsets,
-            self.bounds[bounds],
-        )
+        """The histograms *ids* (int64[n]), in that order; IndexError where there is none such."""
+        return gather([(self, ids, np.arange(len(ids)))], len(ids))
 
     def one(self, at: int) -> "Histogram":
         """Histogram *at* as an object; for texts, answers and tests."""
@@ -204,12 +192,34 @@ def offsets_of(lengths: Sequence[int] | Int64s) -> Int64s:
     return offsets
 
 
+def gather(parts: Iterable[tuple[Histograms, Int64s, Int64s]], count: int) -> Histograms:
+    """*count* histograms: of each part (pool, ids, places) number ``ids[k]`` at ``places[k]``.
+
+    Every place of the answer is named once. Each histogram is copied once. IndexError where a
+    pool has none of such a number.
+    """
+    parts = [
+        (pool, np.ascontiguousarray(ids, dtype=np.int64), places) for pool, ids, places in parts
+    ]
+    offsets, bound_offsets = np.zeros((2, count + 1), dtype=np.int64)
+    for pool, ids, places in parts:
+        if not histogram_kernels.measure(
+            pool.offsets, pool.bound_offsets, ids, places, offsets[1:], bound_offsets[1:]
+        ):
+            raise IndexError("no such histogram")
+    np.cumsum(offsets, out=offsets)
+    np.cumsum(bound_offsets, out=bound_offsets)
+    counts, sums, zero_thresholds, zero_counts = np.empty((4, count))
+    made = Histograms(
+        np.empty(count, dtype=np.int32), np.empty(count, dtype=np.uint8),
+        counts, sums, zero_thresholds, zero_counts,
+        offsets, np.empty(offsets[-1], dtype=np.int32), np.empty(offsets[-1]),
+        bound_offsets, np.empty(bound_offsets[-1]),
+    )  # fmt: skip
+    for pool, ids, places in parts:
+        histogram_kernels.copy(*pool.columns, ids, places, *made.columns)
+    return made
+
+
 def _joined_offsets(parts: Sequence[Int64s]) -> Int64s:
     return offsets_of(np.concatenate([np.diff(part) for part in parts]))
-
-
-def _taken(offsets: Int64s, ids: Int64s) -> tuple[Int64s, Int64s]:
-    """The offsets of the chosen stretches, end to end, and where their elements stand now."""
-    lengths = np.diff(offsets)[ids]
-    taken = offsets_of(lengths)
-    return taken, np.arange(taken[-1]) + np.repeat(offsets[:-1][ids] - taken[:-1], lengths)

@@ -69,6 +69,13 @@ class Context:
         """Whether a read went to the disk, or might have."""
         self.cancelled = threading.Event()
         self.samples_read = 0
+        self.began_seconds = time.monotonic()
+        self.queued_seconds = 0.0
+        """How long the query waited before it began; until then ``began_seconds`` is its coming."""
+        self.peak_samples = 0
+        """The most samples that were held at once."""
+        self.step_samples: dict[int, int] | None = None
+        """Where somebody asks: by each step (ms) how many samples its value is made of."""
         self.warnings: dict[str, None] = {}
         """Texts for the answer's ``warnings``, in order, each once."""
 
@@ -81,6 +88,7 @@ class Context:
 
     def hold(self, samples: int) -> None:
         """Raises TooManySamples where *samples* in memory at once exceed the budget."""
+        self.peak_samples = max(self.peak_samples, samples)
         if samples > self.max_samples:
             raise TooManySamples(samples, self.max_samples)
 

@@ -24,6 +24,7 @@ from promql.notes import ExecutionError
 from promql.parser import parse
 from promql.pretty import pretty
 from promql.tree import tree
+from series.grid import Grid
 from series.ports import (
     Context,
     NotInMemory,
@@ -73,7 +74,7 @@ class Asked:
     timeout_ms: float
     limit: int
     lookback_ms: int | None
-    stats: bool
+    stats: str
     warnings: tuple[str, ...] = ()
     explain: bool = False
     analyze: bool = False
@@ -159,7 +160,7 @@ def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, lim
         timeout_ms,
         limit,
         lookback_ms,
-        stats != "",
+        stats,
         warnings,
         explain=params.flag("explain"),
         analyze=params.flag("analyze"),
@@ -183,6 +184,8 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
         deadline=time.monotonic() + asked.timeout_ms / 1000,
         max_samples=limits.max_samples_per_query or call.house.options.max_samples,
     )
+    if asked.stats:
+        context.step_samples = {}
     loop = asyncio.get_running_loop()
     tenant = call.principal.tenant
 
@@ -196,6 +199,8 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
 
         def work() -> tuple[bytes, Iterator[bytes] | None]:
             asking.begins()
+            context.queued_seconds = time.monotonic() - context.began_seconds
+            context.began_seconds = time.monotonic()
             return _answer_slices(call, asked, context)
 
         try:
@@ -335,25 +340,34 @@ def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
         return arrow_slices(answer)
     extra: dict[str, Any] = {}
     if asked.stats:
-        extra["stats"] = _stats(context)
+        extra["stats"] = _stats(context, answer.grid if asked.stats == "all" else None)
     if answer.plan is not None:
         extra["plan"] = answer.plan
     return answer_json.slices(answer, extra)
 
 
-def _stats(context: Context) -> dict[str, object]:
-    """What is known of the query's cost; the timings that we do not take apart are 0."""
-    zero = dict.fromkeys(
-        (
-            "evalTotalTime",
-            "resultSortTime",
-            "queryPreparationTime",
-            "innerEvalTime",
-            "execQueueTime",
-            "execTotalTime",
-        ),
-        0.0,
-    )
-    read = context.samples_read
-    samples = {"totalQueryableSamples": read, "samplesRead": read, "peakSamples": read}
-    return {"timings": zero, "samples": samples}
+def _stats(context: Context, grid: Grid | None) -> dict[str, object]:
+    """What the query has cost, by step where there is a *grid*.
+
+    The shape is that of util/stats of Prometheus 3.14. Evaluation is not taken apart: sorting
+    and preparing are part of it.
+    """
+    evaluated = time.monotonic() - context.began_seconds
+    timings = {
+        "evalTotalTime": evaluated,
+        "resultSortTime": 0.0,
+        "queryPreparationTime": 0.0,
+        "innerEvalTime": evaluated,
+        "execQueueTime": context.queued_seconds,
+        "execTotalTime": evaluated + context.queued_seconds,
+    }
+    steps = context.step_samples or {}
+    samples: dict[str, object] = {
+        "totalQueryableSamples": sum(steps.values()),
+        "samplesRead": context.samples_read,
+        "peakSamples": context.peak_samples,
+    }
+    if grid is not None:
+        pairs = [[at / 1000, steps.get(at, 0)] for at in grid.times_ms().tolist()]
+        samples["totalQueryableSamplesPerStep"] = pairs
+    return {"timings": timings, "samples": samples}

@@ -174,8 +174,8 @@ def variance(h: Histogram) -> float:
                 value = 0.0
             else:
                 value = math.copysign(math.sqrt(b.lower * b.upper), b.upper)
-            squares.append(b.count * (value - mean) ** 2)
-    if any(not math.isfinite(square) for square in squares):
+            squares.append(b.count * ((value - mean) * (value - mean)))
+    if not math.isfinite(sum(squares)):
         return sum(squares) / h.count
     return math.fsum(squares) / h.count
 
@@ -256,6 +256,7 @@ def _trimmed_zero(h: Histogram, bound: float, below: bool) -> tuple[float, float
     if bound <= lower or bound >= upper:
         whole = (bound > lower) if below else (bound <= lower)
         return (h.zero_count, (lower + upper) / 2) if whole else (0.0, 0.0)
+    width = upper - lower or math.nan  # only where the bound is NaN itself
     if below:
-        return h.zero_count * ((bound - lower) / (upper - lower)), (lower + bound) / 2
-    return h.zero_count * ((upper - bound) / (upper - lower)), (bound + upper) / 2
+        return h.zero_count * ((bound - lower) / width), (lower + bound) / 2
+    return h.zero_count * ((upper - bound) / width), (bound + upper) / 2

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from series.histogram import gather
 from tsdb.arena import Arena
 from tsdb.entries import Entries
 
@@ -55,13 +56,25 @@ def take(chunks: Chunks, numbers: NDArray[np.int64]) -> Entries:
     owners = np.searchsorted(firsts, numbers, side="right") - 1
     order = np.argsort(owners, kind="stable")
     used, starts = np.unique(owners[order], return_index=True)
+    values = np.empty(len(numbers))
+    starts_ms, ids = np.empty((2, len(numbers)), dtype=np.int64)
     parts = [
-        chunks[owner].entries.take(numbers[part] - chunks[owner].first)
-        for owner, part in zip(used.tolist(), np.split(order, starts[1:]), strict=True)
+        (chunks[owner], places)
+        for owner, places in zip(used.tolist(), np.split(order, starts[1:]), strict=True)
     ]
-    places = np.empty_like(order)
-    places[order] = np.arange(len(order))
-    return Entries.concat(parts).ordered(places)
+    for chunk, places in parts:
+        at = numbers[places] - chunk.first
+        values[places] = chunk.entries.values[at]
+        starts_ms[places] = chunk.entries.starts_ms[at]
+        ids[places] = chunk.entries.histogram_ids[at]
+    is_histogram = ids >= 0
+    numbered = np.cumsum(is_histogram) - 1
+    found = []
+    for chunk, places in parts:
+        places = places[is_histogram[places]]
+        found.append((chunk.entries.histograms, ids[places], numbered[places]))
+    histograms = gather(found, int(np.count_nonzero(is_histogram)))
+    return Entries(values, starts_ms, np.where(is_histogram, numbered, -1), histograms)
 
 
 class Pool:

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from scrape.document import ConfigError
 from series.labels import Labels
 from server.http import HttpError
-from server.limits import parse_limits
+from server.limits import UNSET, parse_limits
 from server.params import MAX_TIME_MS, MIN_TIME_MS, _params
 from server.push_api import _grouping
 from server.push_groups import PushGroups
@@ -79,7 +79,9 @@ def _limits(data: bytes) -> Outcome:
     config = parse_limits(data, "limits.yml")
     for limits in (config.defaults, *config.tenants.values()):
         assert all(value >= 0 for _, value in limits.numbers())
-    return magnitude(len(config.tenants)), len(config.scrape_tenants), config.defaults
+    chosen = zip(config.defaults.numbers(), UNSET.numbers(), strict=True)
+    changed = frozenset(name for (name, value), (_, usual) in chosen if value != usual)
+    return magnitude(len(config.tenants)), magnitude(len(config.scrape_tenants)), changed
 
 
 _PARAM_WORDS = (

@@ -34,6 +34,7 @@ def test_kept_inputs_are_read_or_refused(name: str) -> None:
         ("promql", "found-deep-duration-parens", "duration is nested too deeply"),
         ("prometheus_yml", "found-endless-merge", ":1: nested deeper than 100 levels"),
         ("prometheus_yml", "found-endless-alias", ":1: nested deeper than 100 levels"),
+        ("prometheus_yml", "found-size-beyond-float64", "is more than any size"),
         ("discovered", "found-month-13", "targets.yml: month must be in 1..12"),
     ],
 )

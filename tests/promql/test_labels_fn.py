@@ -4,13 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promql import ast
+from promql import ast, labels_fn
 from promql.instant import CALLS
 from promql.labels_fn import Template
 from promql.matrix import Matrix, Text, Value
 from promql.notes import ExecutionError
 from series.labels import Labels
 from series.matcher import compile_regex
+from series.ports import QueryCanceled
 from tests.examples import examples
 from tests.promql.matrices import Bench, elements, matrices, matrix, points, same_elements
 
@@ -118,3 +119,27 @@ def test_errors_are_prometheus_words(name: str, texts: tuple[str, ...], error: s
     with pytest.raises(ExecutionError) as raised:
         call(name, matrix({"a": [1.0] * 3}), *texts)
     assert str(raised.value) == error
+
+
+def test_labels_of_more_text_than_allowed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All labels that one call makes count together; the error names what there is and may be."""
+    monkeypatch.setattr(labels_fn, "MAX_MADE_CHARACTERS", 30)
+    vector = matrix({"a{i=12345}": [1.0] * 3, "a{i=67890}": [2.0] * 3})
+    assert len(elements(call("label_replace", vector, "n", "$0$0$0", "i", ".*"), 0)) == 2
+    words = r"label_replace.. makes too long labels: at least 40 characters, at most 30 are allowed"
+    with pytest.raises(ExecutionError, match=words):
+        call("label_replace", vector, "n", "$0$0$0$0", "i", ".*")
+    with pytest.raises(ExecutionError, match=r"label_replace.. makes too long labels: at least "):
+        call("label_replace", vector, "n", "$0" * 1000, "i", ".*")
+    with pytest.raises(ExecutionError, match=r"label_join.. makes too long labels: at least "):
+        call("label_join", vector, "n", "-" * 10, "i", "i")
+
+
+def test_a_cancelled_query_expands_no_label() -> None:
+    """The asker is looked for before every label."""
+    env = Bench().env
+    env.context.cancelled.set()
+    vector = matrix({"a{i=1}": [1.0] * 3})
+    args: list[Value] = [vector, *(Text(text) for text in ("n", "$0", "i", ".*"))]
+    with pytest.raises(QueryCanceled):
+        CALLS["label_replace"](args, ast.Call("label_replace", ()), env)

@@ -177,3 +177,30 @@ def test_prometheus_federates_from_us(filled: tuple[Server, str], tmp_path: Path
         for labels, points in found.items():
             value, time_ms = newest[dict(labels)["job"]].split()
             assert points == [(int(time_ms) / 1000, float(value))]
+
+
+def test_statistics_equal_the_reference(plain: Server, began_ms: int, tmp_path: Path) -> None:
+    """A query's samples are counted as Prometheus counts them."""
+    try:
+        reference = start_prometheus(tmp_path)
+    except Absent as absent:
+        pytest.skip(str(absent))
+    with reference:
+        fill(reference, began_ms, {})
+        at_s = began_ms / 1000 + 601.5
+        times = {"start": f"{at_s}", "end": f"{at_s + 120}", "step": "30"}
+        for query in (
+            "work_total",
+            "sum by (job) (rate(work_total[4m]))",
+            "work_total + on (job) work_total offset 1m",
+            f"work_total @ {at_s}",
+            "max_over_time(rate(work_total[2m])[5m:1m])",
+            "avg_over_time(work_total[3m]) * 2",
+        ):
+            asked = {"query": query, "stats": "true", **times}
+            found = [
+                Api(server.url).call("/api/v1/query_range", asked)["stats"]["samples"]
+                for server in (plain, reference)
+            ]
+            counts = [samples["totalQueryableSamples"] for samples in found]
+            assert counts[0] == counts[1], query

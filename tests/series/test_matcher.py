@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from series.matcher import Matcher, MatchType, literal_alternatives
+from series.matcher import (
+    LONG_PATTERN,
+    Matcher,
+    MatchType,
+    _compile_long,
+    _literals_long,
+    literal_alternatives,
+)
 
 
 @pytest.mark.parametrize(
@@ -62,3 +69,34 @@ def test_alternatives_of_literals_are_recognised() -> None:
     assert literal_alternatives("a|b|c-d") == frozenset(("a", "b", "c-d"))
     assert literal_alternatives("a.b") is None
     assert literal_alternatives("") == frozenset(("",))
+
+
+def test_matching_many_texts_can_be_stopped() -> None:
+    """*check* is called again and again, and what it raises ends the search."""
+    matcher, calls = Matcher(MatchType.REGEX, "l", "(a+)+$"), 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        matcher.matches_many(["aaa"] * 1000, check)
+    assert calls == 3
+    assert matcher.matches_many(["aaa", "ab"] * 20).tolist() == [True, False] * 20
+
+
+def test_few_long_patterns_are_kept() -> None:
+    """A thousand queries with patterns of some KiB each do not fill the memory."""
+    for number in range(100):
+        Matcher(MatchType.REGEX, "l", f"{number}|" + "a.b|" * LONG_PATTERN).matches("x")
+    assert _compile_long.cache_info().currsize <= 16
+    assert _literals_long.cache_info().currsize <= 16
+
+
+def test_a_long_pattern_is_not_repeated_in_full() -> None:
+    """The complaint shows the beginning of what is wrong."""
+    with pytest.raises(ValueError, match="missing closing") as refused:
+        Matcher(MatchType.REGEX, "l", "(" + "a" * 100_000)
+    assert len(str(refused.value)) < 1_200

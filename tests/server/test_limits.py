@@ -292,7 +292,12 @@ def test_queries(limited: Callable[..., Asker]) -> None:
         ("err-max-query-expression-size-bytes", "query", {"query": "up + " * 10 + "up"}),
         ("err-max-total-query-length", "query_range", {"query": "up", **ranged}),
         ("err-max-fetched-series-per-query", "query", {"query": "up", "time": NOW_MS / 1000}),
-        ("too many samples", "query", {"query": 'up{job=~"a|b"}[5m]', "time": NOW_MS / 1000}),
+        (
+            "too many samples into memory in query execution (max_samples_per_query: at least 4 "
+            "samples, at most 3 are allowed)",
+            "query",
+            {"query": 'up{job=~"a|b"}[5m]', "time": NOW_MS / 1000},
+        ),
     ):
         answer = asker.get(f"/api/v1/{path}", None, **params)
         assert (answer.status_code, answer.json()["errorType"]) == (422, "execution")
@@ -300,6 +305,7 @@ def test_queries(limited: Callable[..., Asker]) -> None:
     assert asker.values('up{job="a"}') == {"a": "2"}
     page = asker.get("/metrics").text
     assert 'o11y_limited_requests_total{limit="max-fetched-series-per-query"} 1.0' in page
+    assert 'o11y_limited_requests_total{limit="max-samples-per-query"} 1.0' in page
     assert 'o11y_limits_defaults{limit_name="max_samples_per_query"} 3.0' in page
     assert "o11y_limits_last_reload_successful 1.0" in page
 

@@ -119,10 +119,34 @@ def test_infos_are_answered(filled: Asker) -> None:
     assert "infos" in filled.get("/api/v1/query", query="rate(up[1m])", time=NOW).json()
 
 
+@pytest.mark.parametrize(
+    ("query", "per_step"),
+    [
+        ("up", [2, 2, 2]),
+        ("sum_over_time(up[31s])", [4, 6, 6]),
+        ("up + up", [4, 4, 4]),
+        ("up @ end()", [2, 2, 2]),
+        ("max_over_time(up[30s:15s])", [2, 4, 4]),
+        ("vector(1)", [0, 0, 0]),
+        ("1", [0, 0, 0]),
+    ],
+)
+def test_samples_are_counted_by_step(filled: Asker, query: str, per_step: list[int]) -> None:
+    """Each selector counts the samples that its value at a step is made of; all are the sum."""
+    times = {"start": NOW - 30, "end": NOW, "step": 15}
+    params = {"query": query, "stats": "all", **times}
+    stats = filled.get("/api/v1/query_range", **params).json()["data"]["stats"]
+    found = stats["samples"]["totalQueryableSamplesPerStep"]
+    assert [count for _, count in found] == per_step
+    assert stats["samples"]["totalQueryableSamples"] == sum(per_step)
+    assert stats["timings"]["execTotalTime"] >= stats["timings"]["execQueueTime"] >= 0
+
+
 def test_stats(filled: Asker) -> None:
     """stats=true adds them; another word also warns."""
     answer = filled.get("/api/v1/query", query="up", stats="true").json()
     assert set(answer["data"]["stats"]) == {"timings", "samples"}
+    assert answer["data"]["stats"]["samples"]["totalQueryableSamples"] == 2
     warned = filled.get("/api/v1/query", query="up", stats="yes").json()
     assert warned["warnings"][0].startswith('value "yes" for parameter "stats" is deprecated')
 
