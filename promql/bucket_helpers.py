@@ -43,8 +43,12 @@ def bucket_bounds(pool: Pool, at: int, i: int) -> tuple[float, float]:
 
 
 @helper
-def walk(pool: Pool, at: int, lowers: F8, uppers: F8, counts: F8) -> tuple[int, int]:
+def walk(
+    pool: Pool, at: int, lowers: F8, uppers: F8, counts: F8, below_zero: bool
+) -> tuple[int, int]:
     """Writes the buckets of histogram *at*, empty ones too.
+
+    A zero bucket that counts less than nothing, as differences may, is written where *below_zero*.
 
     Returns how many, and which of them is the zero bucket (-1: none). The three arrays have room
     for one more than the histogram has.
@@ -52,7 +56,7 @@ def walk(pool: Pool, at: int, lowers: F8, uppers: F8, counts: F8) -> tuple[int, 
     threshold = pool[THRESHOLDS][at]
     n = 0
     zero = -1
-    waiting = pool[ZEROS][at] > 0
+    waiting = pool[ZEROS][at] > 0 or (below_zero and pool[ZEROS][at] < 0)
     for i in range(pool[OFFSETS][at], pool[OFFSETS][at + 1]):
         if waiting and pool[POSITIONS][i] > 0:
             lowers[n], uppers[n], counts[n] = -threshold, threshold, pool[ZEROS][at]

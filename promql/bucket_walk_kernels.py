@@ -27,7 +27,7 @@ def list_buckets(pool: Pool, offsets: I8, lowers: F8, uppers: F8, counts: F8, ru
     for at in range(len(pool[SCHEMAS])):
         room = pool[OFFSETS][at + 1] - pool[OFFSETS][at] + 1
         stretch = slice(n, n + room)
-        size, zero = walk(pool, at, lowers[stretch], uppers[stretch], counts[stretch])
+        size, zero = walk(pool, at, lowers[stretch], uppers[stretch], counts[stretch], True)
         custom = pool[SCHEMAS][at] == CUSTOM_SCHEMA
         start = n
         for i in range(start, start + size):

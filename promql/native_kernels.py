@@ -58,7 +58,7 @@ def _quantile(
         return np.inf, 0
     if total == 0 or np.isnan(q):
         return np.nan, 0
-    n, _ = walk(pool, at, lowers, uppers, counts)
+    n, _ = walk(pool, at, lowers, uppers, counts, False)
     forward = nan or q < 0.5
     rank = q * total if forward else (1 - q) * total
     lower = upper = here = count = 0.0
@@ -163,7 +163,7 @@ def native_fractions(pool: Pool, ids: I8, lowest: F8, highest: F8, out: F8, said
         if low >= high:
             out[i] = 0.0
             continue
-        n, _ = walk(pool, at, lowers, uppers, counts)
+        n, _ = walk(pool, at, lowers, uppers, counts, False)
         count = total
         if np.isnan(pool[SUMS][at]):
             count = 0.0
@@ -186,7 +186,7 @@ def native_variances(pool: Pool, ids: I8, root: bool, out: F8) -> None:
     lowers, uppers, counts = np.empty(room), np.empty(room), np.empty(room)
     for i in range(len(ids)):
         at = ids[i]
-        n, _ = walk(pool, at, lowers, uppers, counts)
+        n, _ = walk(pool, at, lowers, uppers, counts, False)
         custom = pool[SCHEMAS][at] == CUSTOM_SCHEMA
         mean = pool[SUMS][at] / pool[COUNTS][at]
         variance = c = 0.0

@@ -60,7 +60,8 @@ class SelectRange(Step):
     """A range selector: windows of ``range_ms`` that end at the instants of ``ends``.
 
     ``ends`` has one instant where ``@`` pins the selector: then all steps see the same window.
-    ``lookback_ms`` is how far an ``edge`` that is not plain looks beyond the window.
+    ``lookback_ms`` is how far an ``edge`` that is not plain looks beyond the window, and where the
+    sample before its first may be that tells whether that one was a reset.
     """
 
     matchers: tuple[Matcher, ...]
@@ -73,7 +74,7 @@ class SelectRange(Step):
     @property
     def start_ms(self) -> int:
         """The earliest time that can matter."""
-        before_ms = 0 if self.edge is Edge.PLAIN else self.lookback_ms
+        before_ms = self.lookback_ms if self.hinted or self.edge is not Edge.PLAIN else 0
         return self.ends.start_ms - self.range_ms - before_ms + 1
 
     @property
