@@ -63,6 +63,7 @@ def main() -> int:
             console.print(str(absent))
             return 1
         for name, server in running.items():
+            settle(server)
             done = ingest(server, [requests])
             console.print(f"{name}: {done.per_cpu_second:,.0f} histograms per CPU-second")
         end_s = start_ms / 1000 + steps * STEP_S
@@ -137,8 +138,6 @@ def _row(
     rounds: int,
 ) -> dict[str, Any]:
     """Compares one answer, then times both in alternation: wall milliseconds and CPU."""
-    for server in running.values():
-        settle(server)
     answers = {name: _ask(server, query, start_s, end_s) for name, server in running.items()}
     equal = _equal(answers[OURS], answers[PROMETHEUS])
     took: dict[str, list[float]] = {name: [] for name in running}

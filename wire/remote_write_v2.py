@@ -105,7 +105,9 @@ class _Scan:
         offsets = np.empty(series_room + 1, dtype=np.int64)
         described = np.empty((series_room, 4), dtype=np.int64)
         told_of = np.empty(len(self.usable), dtype=np.int64)
-        sample_room, key_room = len(message) // 12 + 1, 4 * len(message) + 256
+        # References unfold to many times their size; room that stays untouched costs nothing.
+        key_room = min(16 * len(message) + 256, MAX_KEY_BYTES)
+        sample_room = len(message) // 12 + 1
         while True:
             value_bits = np.empty(sample_room, dtype=np.uint64)
             times_ms = np.empty(sample_room, dtype=np.int64)
