@@ -13,8 +13,6 @@ from promql.ast import AtAnchor, Edge, Modifiers, Node, Span
 from promql.duration_values import duration_ms
 from promql.env import Options, QueryTimes
 from promql.info import info_selector
-from promql.notes import ExecutionError
-from promql.rollup import ROLLUPS
 from series.grid import Grid
 from series.matcher import Matcher
 
@@ -281,8 +279,6 @@ class _Planner:
         sources = [a for a in arguments if isinstance(a, SelectRange | SubqueryRange)]
         if not sources:
             return InstantCall(grid=grid, span=node.span, call=node, arguments=arguments)
-        if node.name not in ROLLUPS:
-            raise ExecutionError(f"function {node.name} is not supported yet")
         return RangeCall(
             grid=grid,
             span=node.span,

@@ -4,8 +4,10 @@ import pytest
 
 from promql.ast import ValueType
 from promql.functions import AGGREGATORS, FUNCTIONS
+from promql.instant import CALLS
 from promql.lexer import KEYWORDS
 from promql.parser import parse
+from promql.rollup import ROLLUPS
 
 EXPERIMENTAL = {
     "double_exponential_smoothing",
@@ -73,3 +75,10 @@ def test_every_function_can_be_called(name: str) -> None:
 def test_aggregators_are_keywords() -> None:
     """The lexer knows each aggregation operator."""
     assert all(KEYWORDS[name] == "AGGREGATOR" for name in AGGREGATORS)
+
+
+def test_every_function_can_be_evaluated() -> None:
+    """A function of a range vector stands among the rollups, every other one among the calls."""
+    for name, function in FUNCTIONS.items():
+        over_ranges = ValueType.MATRIX in function.arguments
+        assert name in (ROLLUPS if over_ranges else CALLS)
