@@ -1,6 +1,6 @@
 """``python -m server`` and the program ``o11y``."""
 
-from server.cli import app
+from server.command.cli import app
 
 
 def main() -> None:

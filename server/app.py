@@ -9,7 +9,7 @@ import logging
 import time
 from typing import Any
 
-from server.auth import Need, Principal
+from server.access.auth import Need, Principal
 from server.call import CALL, Call
 from server.house import House
 from server.http import (
@@ -160,6 +160,6 @@ def _log_access(request: Request, path: str, exchange: _Exchange, seconds: float
 
 def _documented_app() -> Any:
     # Imported when first needed: it takes half a second.
-    from server.documented import documented_app
+    from server.api.documented import documented_app
 
     return documented_app()

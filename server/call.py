@@ -3,7 +3,7 @@
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from server.auth import Principal
+from server.access.auth import Principal
 from server.house import House
 from server.http import Request
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from promql.env import Options
-from server.auth import Gate
+from server.access.auth import Gate
+from server.access.fair import FairPool
+from server.access.limits import LimitsFile
+from server.access.rates import Rates
+from server.api.quick import QuickQueries
 from server.background import Background
-from server.fair import FairPool
-from server.ha import Elections
-from server.limit_metrics import LimitsCollector
-from server.limits import LimitsFile
-from server.otlp_tenants import OtlpTenants
-from server.push_groups import PushGroups
-from server.quick import QuickQueries
-from server.rates import Rates
-from server.refusal_log import RefusalLog
-from server.scraping import Scraping
-from server.self_metrics import SelfMetrics
+from server.doors.ha import Elections
+from server.doors.otlp_tenants import OtlpTenants
+from server.doors.push_groups import PushGroups
+from server.doors.refusal_log import RefusalLog
+from server.doors.scraping import Scraping
+from server.metrics.limit_metrics import LimitsCollector
+from server.metrics.self_metrics import SelfMetrics
 from server.settings import Settings
 from tsdb.db import DbOptions, DbStats
 from tsdb.store import Store

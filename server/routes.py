@@ -7,24 +7,21 @@ them all.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from server import (
+from server.access.auth import Need
+from server.api import (
     admin_api,
     exemplars_api,
     federate_api,
-    import_api,
     metadata_api,
-    otlp_api,
-    push_api,
     query_api,
     read_api,
     rules_api,
     status_api,
     status_reports,
     targets_api,
-    write_api,
 )
-from server.auth import Need
 from server.call import Call
+from server.doors import import_api, otlp_api, push_api, write_api
 from server.http import Response
 
 GET = ("GET",)

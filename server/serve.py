@@ -14,7 +14,7 @@ import uvicorn
 import uvloop
 
 from series.jit import load_all
-from server.auth import Gate
+from server.access.auth import Gate
 from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
 from server.settings import Settings
@@ -132,7 +132,7 @@ async def _serve(
 
 async def _scrape_self(house, listener: socket.socket) -> None:  # type: ignore[no-untyped-def]
     # Imported here as it needs the kernels.
-    from server.self_scrape import SelfScrape
+    from server.metrics.self_scrape import SelfScrape
 
     url = base_url(house.settings, listener.getsockname()[1])
     instance = url.partition("://")[2]
@@ -143,8 +143,8 @@ def _open_house(settings: Settings, gate: Gate):  # type: ignore[no-untyped-def]
     """The house and the application in front of it."""
     # Imported here because it compiles or loads every kernel.
     from server.app import App
+    from server.doors.scrape_door import start_scraping
     from server.house import House
-    from server.scrape_door import start_scraping
 
     house = House.open(settings, gate)
     try:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from series.durations import format_duration_ms
-from server.auth import DEFAULT_TENANT
+from server.access.auth import DEFAULT_TENANT
 from server.settings import VERSION, Settings
 
 SLOW_SECONDS = 1.5
@@ -46,7 +46,7 @@ def banner(settings: Settings, url: str, pid: int) -> str:
 def kernel_count() -> int:
     """How many kernels the house has, counted in its sources."""
     root = Path(__file__).resolve().parent.parent
-    files = [f for room in _KERNEL_FILES for f in (root / room).glob("*kernels.py")]
+    files = [f for room in _KERNEL_FILES for f in (root / room).rglob("*kernels.py")]
     return sum(f.read_text().count("\n@kernel(") for f in files)
 
 

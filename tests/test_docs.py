@@ -9,11 +9,11 @@ import pytest
 import typer.main
 from prometheus_client.core import Metric
 
-from server import cli
-from server.auth import make_gate
+from server.access.auth import make_gate
+from server.command import cli
+from server.doors.scrape_door import start_scraping
 from server.house import House
 from server.routes import ROUTES
-from server.scrape_door import start_scraping
 from server.settings import Settings
 
 TEXT = (Path(__file__).parent.parent / "docs" / "operating.md").read_text()

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.labels import Labels
 from series.ports import Appended, Refusal
-from tsdb import head_kernels, registry_kernels
-from tsdb.entries import Entries, box, entry_numbers, ticket_places
-from tsdb.head import Head
+from tsdb.head import kernels as head_kernels
+from tsdb.head import registry_kernels
+from tsdb.head.head import Head
 from tsdb.metric_limit import SHOWN_REFUSALS, MetricLimit, beyond_room
-from tsdb.samples import Samples
+from tsdb.sample.entries import Entries, box, entry_numbers, ticket_places
+from tsdb.sample.samples import Samples
 
 DUPLICATE_TIMESTAMP = "duplicate-timestamp"
 TOO_OLD = "too-old"

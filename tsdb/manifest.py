@@ -15,9 +15,9 @@ import google_crc32c
 
 from series.metadata import Metadata
 from series.ports import StorageError
-from tsdb.block_format import BlockMeta, block_directory
+from tsdb.block.format import BlockMeta, block_directory
 from tsdb.files import Files
-from tsdb.part import NEVER_MS
+from tsdb.view.part import NEVER_MS
 
 MANIFEST_VERSION = 1
 SEED_BYTES = 16

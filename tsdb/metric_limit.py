@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb.arrays import grown
-from tsdb.head import Head
+from tsdb.head.head import Head
+from tsdb.head.registry import Registry, Rows
 from tsdb.metric_kernels import hash_metric_names
-from tsdb.registry import Registry, Rows
 
 Hashes = NDArray[np.uint64]
 Mask = NDArray[np.bool_]

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from series.metadata import Metadata
 from series.ports import StorageError
-from tsdb.arena import Arena
-from tsdb.block import Block
-from tsdb.block_cache import BlockCache
-from tsdb.block_format import BlockMeta, block_directory
-from tsdb.exemplars import ExemplarRing
+from tsdb.block.block import Block
+from tsdb.block.cache import BlockCache
+from tsdb.block.format import BlockMeta, block_directory
 from tsdb.files import Files
-from tsdb.head import Head
+from tsdb.head.arena import Arena
+from tsdb.head.head import Head
+from tsdb.head.registry import Registry
+from tsdb.log.wal import ReplayReport, Wal
 from tsdb.manifest import BLOCKS_NAME, Manifest, remove_strays
-from tsdb.registry import Registry
-from tsdb.view import SeriesMapCache
-from tsdb.wal import ReplayReport, Wal
+from tsdb.sample.exemplars import ExemplarRing
+from tsdb.view.view import SeriesMapCache
 
 NOT_A_TIME_MS = -(2**53)
 """Times before it are refused whatever the retention: arithmetic on them would overflow."""

@@ -14,14 +14,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from tsdb.arena import Arena
-from tsdb.block_cache import BlockCache
+from tsdb.block.cache import BlockCache
 from tsdb.committer import Committer
 from tsdb.db import Db
 from tsdb.files import Files, ReadOnlyFiles
+from tsdb.head.arena import Arena
 from tsdb.manifest import Manifest
 from tsdb.state import DbOptions, Machine
-from tsdb.view import SERIES_MAP_BYTES, SeriesMapCache
+from tsdb.view.view import SERIES_MAP_BYTES, SeriesMapCache
 
 _TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _LOOK_MS = 3_600_000

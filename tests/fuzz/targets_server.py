@@ -5,11 +5,11 @@ from urllib.parse import unquote
 
 from scrape.document import ConfigError
 from series.labels import Labels
+from server.access.limits import UNSET, parse_limits
+from server.api.params import MAX_TIME_MS, MIN_TIME_MS, _params
+from server.doors.push_api import _grouping
+from server.doors.push_groups import PushGroups
 from server.http import HttpError
-from server.limits import UNSET, parse_limits
-from server.params import MAX_TIME_MS, MIN_TIME_MS, _params
-from server.push_api import _grouping
-from server.push_groups import PushGroups
 from server.routes import Router
 from tests.fuzz.mutate import Shape
 from tests.fuzz.target import Outcome, Target, magnitude, shape_of

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from server.access.auth import make_gate
 from server.app import App
-from server.auth import make_gate
 from server.house import House
 from server.settings import Settings
 from tests.wire import encode

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from server.keys import Role, create_key
+from server.access.keys import Role, create_key
 from tests.server.conftest import Asker, up
 
 Headers = dict[str, str]

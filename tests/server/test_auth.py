@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.auth import Need
-from server.keys import Role, create_key
+from server.access.auth import Need
+from server.access.keys import Role, create_key
 from server.routes import ROUTES, Route
 from server.settings import is_loopback, parse_features, parse_listen
 from tests.server.conftest import Asker, concrete, up

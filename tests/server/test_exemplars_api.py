@@ -1,7 +1,7 @@
 """Exemplars over HTTP: what a panel of Grafana asks."""
 
 from promql.parser import parse
-from server.exemplars_api import selectors
+from server.api.exemplars_api import selectors
 from tests.server.conftest import NOW_MS, Asker
 from tests.wire import encode
 

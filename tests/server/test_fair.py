@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.fair import FairPool
-from server.ingest import INLINE_BYTES
+from server.access.fair import FairPool
+from server.doors.ingest import INLINE_BYTES
 from tests.server.conftest import Asker, up
 from tests.wire import encode
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import zstandard
 
-from server import import_api
+from server.doors import import_api
 from tests.server.conftest import NOW_MS, Asker
 from wire import line_blocks
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from server import keys
-from server.keys import KeyRing, KeysError, Role, create_key, is_tenant_id, load_keys
+from server.access import keys
+from server.access.keys import KeyRing, KeysError, Role, create_key, is_tenant_id, load_keys
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still until moved."""
     now = [0.0]
-    monkeypatch.setattr("server.keys.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("server.access.keys.time.monotonic", lambda: now[0])
     return now
 
 
@@ -164,7 +164,7 @@ def test_the_command_line_makes_lists_and_revokes(tmp_path: Path) -> None:
     """The whole life of a key; the secret is printed once and stands nowhere."""
     from typer.testing import CliRunner
 
-    from server.keys_cli import keys_app
+    from server.command.keys_cli import keys_app
 
     path = tmp_path / "keys.jsonl"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from scrape.document import ConfigError
-from server import limits
-from server.keys import parse_matcher
-from server.limits import UNSET, Limits, LimitsFile, parse_limits
-from server.rates import MAX_BUCKETS, Rates
+from server.access import limits
+from server.access.keys import parse_matcher
+from server.access.limits import UNSET, Limits, LimitsFile, parse_limits
+from server.access.rates import MAX_BUCKETS, Rates
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode
 

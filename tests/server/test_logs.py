@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from series.labels import Labels
 from series.ports import Refusal
-from server.keys import Role, create_key
+from server.access.keys import Role, create_key
+from server.doors.refusal_log import MAX_KINDS, RefusalLog
 from server.logs import EventFormatter, LogFormat, LogLevel, fields, set_up
-from server.refusal_log import MAX_KINDS, RefusalLog
 from tests.server.conftest import Asker, up
 
 

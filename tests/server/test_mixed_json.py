@@ -13,7 +13,7 @@ from series.batch import build_batch
 from series.frame import LabelFrame
 from series.histogram import CUSTOM_SCHEMA, OFFSET, Histogram, build_histograms
 from series.labels import Labels
-from server import mixed_json, result_json
+from server.answers import mixed_json, result_json
 from tests.histogram_strategies import histograms
 from tests.promqltest_histograms import parse_histogram
 from tests.server.test_result_json import go_text

@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry
 
 from scrape.config import load_config
 from scrape.document import ConfigError
-from server import otlp_tenants
-from server.otlp_tenants import OtlpTenants
+from server.doors import otlp_tenants
+from server.doors.otlp_tenants import OtlpTenants
 from tests.wire.otlp import DELTA, NOW_MS, Export, translate, values
 from wire.otlp_options import Options, Strategy
 

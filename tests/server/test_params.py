@@ -7,8 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from server.http import HttpError, Message, Request
-from server.params import (
+from server.api.params import (
     INLINE_BYTES,
     MAX_JSON_BYTES,
     MAX_PARAMS,
@@ -19,6 +18,7 @@ from server.params import (
     parse_time_ms,
     read_params,
 )
+from server.http import HttpError, Message, Request
 
 
 def read(query: str = "", body: bytes = b"", kind: str = "", method: str = "POST") -> Params:

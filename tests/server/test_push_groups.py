@@ -2,8 +2,8 @@
 
 import pytest
 
-from server import push_groups
-from server.push_groups import PushGroups
+from server.doors import push_groups
+from server.doors.push_groups import PushGroups
 
 A = ("acme", (("job", "a"),))
 B = ("acme", (("job", "b"),))

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from server import query_api, quick
-from server.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
+from server.api import query_api, quick
+from server.api.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
 from tests.server.conftest import NOW_MS, Asker, up
 
 KIND = ("default", "up", 0, "application/json")

@@ -4,7 +4,7 @@ import cramjam
 import httpx
 import pytest
 
-from server.read_api import SLAB_SAMPLES
+from server.api.read_api import SLAB_SAMPLES
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire.test_remote_read import decode_xor, decoded_samples, query, request
 from wire.protobuf import fields, varint
@@ -100,5 +100,5 @@ def test_many_samples_come_in_slabs(asker: Asker, monkeypatch: pytest.MonkeyPatc
     assert asker.write(*(up(f"j{k}", 1, 2, 3) for k in range(5))).status_code == 204
     body = request(query(0, NOW_MS, UP))
     whole = read(asker, body).content
-    monkeypatch.setattr("server.read_api.SLAB_SAMPLES", 4)
+    monkeypatch.setattr("server.api.read_api.SLAB_SAMPLES", 4)
     assert read(asker, body).content == whole

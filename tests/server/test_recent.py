@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from series.batch import build_batch
 from series.labels import Labels
-from server.recent import without_earlier
+from server.api.recent import without_earlier
 
 rows = st.lists(st.sets(st.integers(0, 20), max_size=8).map(sorted), max_size=6)
 

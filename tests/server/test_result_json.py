@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from series.batch import build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
-from server import result_json
+from server.answers import result_json
 
 floats = st.one_of(
     st.floats(width=64),

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from server import app as app_module
-from server.auth import Need
+from server.access.auth import Need
+from server.access.keys import Role, create_key
 from server.http import Response
-from server.keys import Role, create_key
 from server.routes import ROUTES, Route, Router
 from tests.server.conftest import Asker, concrete, up
 
@@ -42,14 +42,14 @@ class Town:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    from server.auth import make_gate
+    from server.access.auth import make_gate
     from server.house import House
     from server.settings import Settings
     from tests.server.conftest import NOW_MS
 
     # Being wrong a thousand times is what this is about; test_throttle.py has the slowing.
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr("server.throttle.FREE_FAILURES", 10**9)
+    monkeypatch.setattr("server.access.throttle.FREE_FAILURES", 10**9)
 
     root = tmp_path_factory.mktemp("town")
     path = root / "keys"
@@ -211,7 +211,7 @@ def test_a_bound_key_reads_and_writes_only_its_labels(
     make_asker: Callable[..., Asker], tmp_path: Path
 ) -> None:
     """Matchers of a key hold on writes, queries, series, labels and metadata alike."""
-    from server.keys import parse_matcher
+    from server.access.keys import parse_matcher
 
     path = tmp_path / "keys"
     admin = {"authorization": "Bearer " + create_key(path, "acme", Role.ADMIN)}

@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from series.ports import Context
-from server import storage_metrics
-from server.keys import Role, create_key
-from server.query_metrics import OTHER, OrgCosts, QueryMetrics
-from server.scrape_door import start_scraping
+from server.access.keys import Role, create_key
+from server.doors.scrape_door import start_scraping
+from server.metrics import storage_metrics
+from server.metrics.query_metrics import OTHER, OrgCosts, QueryMetrics
 from tests.server.conftest import Asker, up
 from tsdb.db import DbStats
 

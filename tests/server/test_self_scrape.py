@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from server.self_scrape import SelfScrape
+from server.metrics.self_scrape import SelfScrape
 from tests.server.conftest import NOW_MS, Asker, up
 
 

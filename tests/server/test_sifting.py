@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from series.batch import build_batch
 from series.labels import Labels
-from server import label_kernels as kernels
-from server.keys import parse_matcher
-from server.limits import Limits
-from server.sifting import Sifted, check_labels, keep_in_scope
+from server.access.keys import parse_matcher
+from server.access.limits import Limits
+from server.answers import label_kernels as kernels
+from server.answers.sifting import Sifted, check_labels, keep_in_scope
 
 names = st.sampled_from(["a", "b", "cluster", "é", "n" * 130])
 values = st.sampled_from(["x", "y", "v" * 40, "w" * 200, "é" * 20])

@@ -12,9 +12,9 @@ import yaml
 from scrape.clock import SystemClock
 from scrape.visit import Harvest
 from series.matcher import Matcher, MatchType
-from server import scraping
-from server.keys import Role, create_key
-from server.scrape_door import scrape_tenant, start_scraping
+from server.access.keys import Role, create_key
+from server.doors import scraping
+from server.doors.scrape_door import scrape_tenant, start_scraping
 from server.settings import Settings
 from tests.server.conftest import NOW_MS, Asker
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from server import throttle
-from server.keys import Role, create_key
-from server.throttle import Throttle
+from server.access import throttle
+from server.access.keys import Role, create_key
+from server.access.throttle import Throttle
 from tests.server.conftest import Asker
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from series.batch import SeriesBatch
 from series.labels import Labels
 from tests.tsdb.contents import Content, Value, build, content, contents
-from tsdb.block import Block
-from tsdb.block_cache import BlockCache
-from tsdb.block_format import BlockMeta, block_directory
-from tsdb.block_writer import write_block
+from tsdb.block.block import Block
+from tsdb.block.cache import BlockCache
+from tsdb.block.format import BlockMeta, block_directory
+from tsdb.block.writer import write_block
 from tsdb.files import Files
-from tsdb.part import Fingerprints
+from tsdb.view.part import Fingerprints
 
 Samples = Sequence[tuple[int, Value]]
 Data = Mapping[Labels, Samples]

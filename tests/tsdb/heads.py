@@ -4,10 +4,10 @@ import numpy as np
 
 from series.batch import build_batch
 from tests.tsdb.databases import labels_of
-from tsdb.arena import Arena
-from tsdb.head import Head
-from tsdb.registry import Registry
-from tsdb.samples import Samples
+from tsdb.head.arena import Arena
+from tsdb.head.head import Head
+from tsdb.head.registry import Registry
+from tsdb.sample.samples import Samples
 
 SERIES = 6
 

@@ -19,9 +19,9 @@ from series.ports import StorageError
 from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, bits, block, fingerprints, rows_of, write
 from tests.tsdb.contents import values
-from tsdb.block import Block
-from tsdb.block_cache import BlockCache
-from tsdb.block_format import DATA_HEADER, block_directory
+from tsdb.block.block import Block
+from tsdb.block.cache import BlockCache
+from tsdb.block.format import DATA_HEADER, block_directory
 
 _values = st.one_of(
     st.floats(width=64),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from series.batch import STALE_NAN
 from tests.examples import examples
-from tsdb import decode_kernels, encode_kernels
-from tsdb.codec import FrameEncoder, unpack_frame
-from tsdb.entries import FIRST_TICKET
+from tsdb.block import decode_kernels, encode_kernels
+from tsdb.block.codec import FrameEncoder, unpack_frame
+from tsdb.sample.entries import FIRST_TICKET
 
 Segments = list[NDArray[np.uint64]]
 

@@ -20,8 +20,8 @@ from tests.tsdb.databases import (
     open_store,
 )
 from tests.tsdb.heads import append_to, new_head
-from tsdb.arena import TICK_OWNER, Arena, Epoch
 from tsdb.db import Db, DbOptions
+from tsdb.head.arena import TICK_OWNER, Arena, Epoch
 from tsdb.store import Store
 
 _OLD_MS = NOW_MS - 8 * HOUR_MS

@@ -20,9 +20,12 @@ from tests.tsdb.contents import (
     ticket_float,
     values,
 )
-from tsdb import entry_kernels, pool, records
-from tsdb.arena import Arena
-from tsdb.entries import (
+from tsdb.head import pool
+from tsdb.head.arena import Arena
+from tsdb.head.pool import Pool
+from tsdb.log import records
+from tsdb.sample import entry_kernels
+from tsdb.sample.entries import (
     Entries,
     box,
     entry_numbers,
@@ -31,8 +34,7 @@ from tsdb.entries import (
     ticket_places,
     unbox,
 )
-from tsdb.pool import Pool
-from tsdb.samples import Samples, join_samples
+from tsdb.sample.samples import Samples, join_samples
 
 _SERIES = Labels.of({"__name__": "m"})
 

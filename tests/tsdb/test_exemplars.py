@@ -23,10 +23,10 @@ from tests.tsdb.databases import (
     labels_of,
     open_store,
 )
-from tsdb import records
 from tsdb.db import Db, DbOptions
-from tsdb.exemplars import ExemplarRing, Kept
-from tsdb.records import LoggedExemplars
+from tsdb.log import records
+from tsdb.log.records import LoggedExemplars
+from tsdb.sample.exemplars import ExemplarRing, Kept
 from tsdb.store import Store
 
 _OLD_MS = NOW_MS - 4 * HOUR_MS

@@ -22,7 +22,7 @@ from tests.tsdb.databases import (
 from tests.tsdb.test_histograms import histogram
 from tsdb.db import Db, DbOptions
 from tsdb.files import Files
-from tsdb.wal import ReplayReport, Wal
+from tsdb.log.wal import ReplayReport, Wal
 
 _OPTIONS = DbOptions(
     retention_ms=30 * HOUR_MS, wal_segment_bytes=600, max_late_samples=2, min_empty_series=2

@@ -14,10 +14,10 @@ from tests.examples import examples
 from tests.tsdb.contents import bits_of
 from tests.tsdb.databases import labels_of
 from tests.tsdb.heads import SERIES, append_to, new_head
-from tsdb import head_kernels
-from tsdb.arena import Arena, HeadFull
-from tsdb.head_snapshot import HeadSnapshot
-from tsdb.part import NEVER_MS
+from tsdb.head import kernels as head_kernels
+from tsdb.head.arena import Arena, HeadFull
+from tsdb.head.snapshot import HeadSnapshot
+from tsdb.view.part import NEVER_MS
 
 _STEP_MS = 10
 

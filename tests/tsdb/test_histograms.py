@@ -22,10 +22,10 @@ from tests.tsdb.databases import (
     labels_of,
     open_store,
 )
-from tsdb import records
-from tsdb.block_cache import BlockCache
-from tsdb.block_format import Section, unpack_index
+from tsdb.block.cache import BlockCache
+from tsdb.block.format import Section, unpack_index
 from tsdb.db import Db, DbOptions
+from tsdb.log import records
 from tsdb.store import Store
 
 _OLD_MS = NOW_MS - 4 * HOUR_MS

@@ -24,7 +24,7 @@ from tests.tsdb.databases import (
     open_store,
 )
 from tsdb.db import Db, DbOptions
-from tsdb.view import PartsSelection
+from tsdb.view.view import PartsSelection
 
 _OPTIONS = DbOptions(
     block_range_ms=100_000, max_late_samples=4, min_empty_series=2, wal_segment_bytes=3000

@@ -7,7 +7,7 @@ import pytest
 
 from series.metadata import Metadata
 from series.ports import StorageError
-from tsdb.block_format import BlockMeta, block_directory
+from tsdb.block.format import BlockMeta, block_directory
 from tsdb.files import Files
 from tsdb.manifest import BLOCKS_NAME, Manifest, remove_strays
 

@@ -12,8 +12,8 @@ from series.batch import build_batch
 from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from tests.examples import examples
-from tsdb.interner import Interner
-from tsdb.postings import LabelIndex
+from tsdb.label.interner import Interner
+from tsdb.label.postings import LabelIndex
 
 _names = st.sampled_from(["__name__", "job", "zone", "ö"])
 _values = st.sampled_from(["a", "b", "ab", "ünï\nx", "x" * 200, "0"])

@@ -20,7 +20,7 @@ from tests.tsdb.databases import (
 )
 from tests.tsdb.test_histograms import histogram
 from tsdb.db import DbOptions
-from tsdb.records import UnsupportedFormat
+from tsdb.log.records import UnsupportedFormat
 from tsdb.store import Store
 
 _OPTIONS = DbOptions(

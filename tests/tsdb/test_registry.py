@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from series.batch import build_batch
 from series.labels import Labels
 from tests.examples import examples
-from tsdb.registry import Registry
+from tsdb.head.registry import Registry
 
 _labels = st.dictionaries(st.text(min_size=1, max_size=5), st.text(max_size=40), max_size=4).map(
     Labels.of

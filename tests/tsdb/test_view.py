@@ -14,9 +14,9 @@ from series.ports import Context, Hints
 from tests.examples import examples
 from tests.tsdb.blocks import Data, QuietFiles, Samples, bits, block, rows_of
 from tests.tsdb.contents import Value, values
-from tsdb.block import Block
-from tsdb.block_cache import BlockCache
-from tsdb.view import SeriesMapCache, View
+from tsdb.block.block import Block
+from tsdb.block.cache import BlockCache
+from tsdb.view.view import SeriesMapCache, View
 
 FOREVER = Hints(-(2**63), 2**63 - 1)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from series.metadata import Metadata
 from tests.examples import examples
 from tests.tsdb.databases import FaultyFiles
-from tsdb import records
 from tsdb.files import Files
-from tsdb.records import Damage, LoggedSamples, NewSeries, Record, Section, UnsupportedFormat
-from tsdb.wal import ReplayReport, Wal
+from tsdb.log import records
+from tsdb.log.records import Damage, LoggedSamples, NewSeries, Record, Section, UnsupportedFormat
+from tsdb.log.wal import ReplayReport, Wal
 
 _bits = st.integers(0, 2**64 - 1)
 _times = st.one_of(st.integers(0, 1000), st.integers(-(2**53), 2**53))

@@ -1,0 +1,200 @@
+"""Who asks: from the headers of a request to a Principal, or a refusal.
+
+With keys the key names the tenant, and ``X-Org-Id`` or ``X-Scope-OrgID`` may only repeat it, or
+choose among those of a key that has several. Without keys the server is open to its own machine:
+the header picks the tenant, and whatever looks as if it came from elsewhere (a proxy's headers, a
+foreign Host, a browser's foreign page) is refused.
+"""
+
+import base64
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from series.matcher import Matcher
+from server.access.keys import Key, KeyRing, Role, is_tenant_id
+from server.access.throttle import Throttle
+from server.http import HttpError, Request, api_error
+from server.settings import Settings, is_loopback
+
+DEFAULT_TENANT = "default"
+KEY_COMMAND = "o11y keys create --tenant TENANT --role admin --keys FILE"
+
+NOBODY = ""
+"""The tenant of a key that opens several, where none is named: owns nothing."""
+
+_TENANT_HEADERS = (b"x-org-id", b"x-scope-orgid")
+_PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via")
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="o11y"'),)
+
+
+class Need(Enum):
+    """What a route asks of its caller."""
+
+    NOTHING = "nothing"
+    ANY_KEY = "any key"
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+    """An admin key; the organization need not be named, the handler goes by the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks, after every check; ``key`` is None where the server is open."""
+
+    tenant: str
+    key: Key | None = None
+
+    @property
+    def matchers(self) -> tuple[Matcher, ...]:
+        """What bounds what may be read and written, besides the tenant."""
+        return self.key.matchers if self.key is not None else ()
+
+    def governs(self, tenant: str) -> bool:
+        """Whether what belongs to *tenant* may be shown and changed."""
+        return self.key is None or self.key.opens(tenant)
+
+
+class Gate(Protocol):
+    def admit(self, request: Request, need: Need) -> Principal:
+        """The Principal of *request*; HttpError 400, 401 or 403 where it may not do *need*."""
+        ...
+
+
+class OpenGate:
+    """No keys: everybody on this machine may do everything."""
+
+    def admit(self, request: Request, need: Need) -> Principal:
+        del need
+        if any(request.headers(name) for name in _PROXY_HEADERS):
+            raise _closed("a request through a proxy needs a key")
+        hosts = request.headers(b"host")
+        if not hosts or not all(is_loopback(_host_name(host)) for host in hosts):
+            raise _closed("a request to another host name than this machine's loopback needs a key")
+        if _from_foreign_page(request):
+            raise _closed("a request from a web page of another machine needs a key")
+        try:
+            return Principal(asserted_tenant(request) or DEFAULT_TENANT)
+        except ValueError as error:
+            raise api_error("bad_data", str(error)) from None
+
+
+class KeyGate:
+    """Keys: they alone tell who asks."""
+
+    def __init__(self, keys: KeyRing) -> None:
+        self.keys = keys
+        self.throttle = Throttle()
+
+    def admit(self, request: Request, need: Need) -> Principal:
+        key = self._key(request)
+        try:
+            asserted = asserted_tenant(request)
+        except ValueError as error:
+            raise api_error("forbidden", str(error)) from None
+        if asserted is not None and not key.opens(asserted):
+            raise api_error("forbidden", "the key does not belong to this organization")
+        tenant = asserted or key.only_tenant
+        if need is Need.READ and key.role is Role.WRITE:
+            raise api_error("forbidden", "the key may only write")
+        if need is Need.WRITE and key.role is Role.READ:
+            raise api_error("forbidden", "the key may only read")
+        if need is Need.ADMIN and key.role is not Role.ADMIN:
+            raise api_error("forbidden", "the key is not an admin key")
+        if tenant is None and need is not Need.ADMIN:
+            text = "the key opens several organizations: name one by the header X-Org-Id"
+            raise api_error("forbidden", text)
+        return Principal(tenant or NOBODY, key)
+
+    def _key(self, request: Request) -> Key:
+        address = request.address
+        secret = _bearer(request)
+        if secret is not None:
+            key = self.keys.find(secret, seen_only=self.throttle.closed(address))
+            if key is not None:
+                return key
+        raise _unauthorized(self.throttle.failed(address))
+
+
+def make_gate(settings: Settings) -> Gate:
+    """The gate of *settings*; raises KeysError or OSError for a file that cannot be used."""
+    return OpenGate() if settings.keys_file is None else KeyGate(KeyRing(settings.keys_file))
+
+
+def asserted_tenant(request: Request) -> str | None:
+    """The tenant that the headers name, or None.
+
+    ValueError where one is malformed or stands twice, or where the two disagree.
+    """
+    named = set()
+    for header in _TENANT_HEADERS:
+        values = request.headers(header)
+        if len(values) > 1:
+            raise ValueError(f"repeated header {header.decode()}")
+        for value in values:
+            if not is_tenant_id(value):
+                raise ValueError(f"invalid organization id in header {header.decode()}")
+            named.add(value)
+    if len(named) > 1:
+        raise ValueError("the headers x-org-id and x-scope-orgid disagree")
+    return named.pop() if named else None
+
+
+def _bearer(request: Request) -> str | None:
+    """The key that the one Authorization header brings, or None.
+
+    ``Token`` is how Influx clients say Bearer; of ``Basic`` the key is the password.
+    """
+    values = request.headers(b"authorization")
+    if len(values) != 1:
+        return None
+    scheme, _, secret = values[0].partition(" ")
+    if scheme.lower() == "basic":
+        return _password(secret.strip())
+    return secret.strip() if scheme.lower() in ("bearer", "token") else None
+
+
+def _password(credentials: str) -> str | None:
+    """The password of Basic *credentials*, or None where they are malformed."""
+    try:
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return None
+
+
+def _unauthorized(delay_seconds: float) -> HttpError:
+    error = api_error(
+        "unauthorized", "a valid key is needed: Authorization: Bearer hk-...", _CHALLENGE
+    )
+    error.delay_seconds = delay_seconds
+    return error
+
+
+def _closed(reason: str) -> HttpError:
+    return api_error(
+        "forbidden",
+        f"{reason}; make one with `{KEY_COMMAND}` and start the server with --keys FILE",
+    )
+
+
+def _from_foreign_page(request: Request) -> bool:
+    """Whether a browser asks on behalf of a page that does not come from this machine.
+
+    Browsers name the page's origin with whatever can write, and its distance with everything.
+    Following a link is not the page's doing, and shows it nothing.
+    """
+    if origins := request.headers(b"origin"):
+        return not all(is_loopback(_host_name(origin.partition("://")[2])) for origin in origins)
+    near = request.header(b"sec-fetch-site") in ("", "same-origin", "none")
+    return not near and request.header(b"sec-fetch-mode") != "navigate"
+
+
+def _host_name(host: str) -> str:
+    """The host of a ``Host`` header without its port; '' where it is malformed."""
+    if host.startswith("["):
+        name, bracket, port = host[1:].partition("]")
+        sound = bracket and (port == "" or (port[0] == ":" and port[1:].isdigit()))
+        return name if sound and ":" in name else ""
+    name, colon, port = host.partition(":")
+    return name if not colon or port.isdigit() else ""

@@ -1,0 +1,192 @@
+"""The JSON of query results, in slices, with Go's number formatting.
+
+Source: util/jsonutil and promql/value.go of Prometheus 3.14. The values of series are ``strconv 'f'
+-1``, ``'e'`` below 1e-6 and from 1e21 on, their times unix seconds with three decimals or none.
+Scalars and texts take another way there: always ``'f'``, times with as few decimals as will do.
+"""
+
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from series.frame import LabelFrame
+from series.histogram import Histograms
+from server.answers import json_kernels as kernels
+from server.answers.mixed_json import Points, mixed_slices
+from server.http import dumps
+
+SLICE_POINTS = 50_000
+"""Points a slice; one call into the JSON writer holds the interpreter about 2 ms."""
+
+Values = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+
+def format_scalar(value: float) -> str:
+    """*value* as a scalar's: the shortest digits that read back, never with an exponent."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return format(Decimal(repr(float(value)).removesuffix(".0")), "f")
+
+
+def format_time(time_ms: int) -> str:
+    """*time_ms* as unix seconds with as few decimals as will do: a scalar's or a text's."""
+    whole, rest = divmod(abs(time_ms), 1000)
+    sign = "-" if time_ms < 0 else ""
+    return f"{sign}{whole}" + (f".{rest:03}".rstrip("0") if rest else "")
+
+
+def point(time_ms: int, value: str) -> bytes:
+    """``[time,"value"]`` of a scalar or string result."""
+    return b"[%b,%b]" % (format_time(time_ms).encode(), dumps(value))
+
+
+def vector(
+    frame: LabelFrame,
+    times_ms: Numbers,
+    values: Values,
+    ids: Numbers | None = None,
+    histograms: Histograms | None = None,
+) -> Iterator[bytes]:
+    """Slices of the JSON array of an instant vector.
+
+    *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*, *ids*
+    int64[S] says which of *histograms* a value is (-1: a float).
+    """
+    rows = np.arange(len(values), dtype=np.int64)
+    prefixes = _prefixes(times_ms)
+    yield b"["
+    if ids is not None and histograms is not None and len(rows):
+        points = Points(rows, rows, values, ids, histograms)
+        yield from mixed_slices(frame, points, prefixes, single=True)
+        yield b"]"
+        return
+    for start in range(0, len(values), SLICE_POINTS):
+        part = rows[start : start + SLICE_POINTS]
+        heads = _heads(frame if len(part) == frame.size else frame.take(part), b'"value":')
+        body = _spliced(
+            values[part], part, np.arange(1, len(part) + 1, dtype=np.int64), heads, prefixes, b"}"
+        )
+        yield (b"," if start else b"") + body
+    yield b"]"
+
+
+def matrix(
+    frame: LabelFrame,
+    times_ms: Numbers,
+    values: Values,
+    present: NDArray[np.bool_],
+    ids: Numbers | None = None,
+    histograms: Histograms | None = None,
+) -> Iterator[bytes]:
+    """Slices of the JSON array of a range query's answer.
+
+    *times_ms* int64[T] are the steps, *values* and *present* are [S, T], and *ids* [S, T] says
+    which of *histograms* a value is (-1: a float); series without any present point are left out.
+    """
+    prefixes = _prefixes(times_ms)
+    counts = present.sum(axis=1, dtype=np.int64)
+    filled = np.flatnonzero(counts)
+    rows_per_slice = max(1, SLICE_POINTS // max(len(times_ms), 1))
+    yield b"["
+    for start in range(0, len(filled), rows_per_slice):
+        rows = filled[start : start + rows_per_slice]
+        mask = present[rows]
+        comma = b"," if start else b""
+        if ids is not None and histograms is not None:
+            of, steps = np.nonzero(mask)
+            points = Points(of, steps, values[rows][mask], ids[rows][mask], histograms)
+            yield from mixed_slices(frame.take(rows), points, prefixes, single=False, after=comma)
+            continue
+        heads = _heads(frame.take(rows), b'"values":[')
+        body = _spliced(
+            values[rows][mask],
+            np.ascontiguousarray(np.nonzero(mask)[1]),
+            np.cumsum(counts[rows]),
+            heads,
+            prefixes,
+            b"]}",
+        )
+        yield comma + body
+    yield b"]"
+
+
+def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
+    """Slices of the JSON array of raw samples; the rows of *batch* are the series of *frame*.
+
+    Series without samples are left out.
+    """
+    yield b"["
+    comma = b""
+    for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
+        times_ms, values = batch.row_times_ms(row), batch.row_values(row)
+        if batch.histogram_ids is not None and batch.histograms is not None:
+            ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]]
+            at = np.arange(len(values))
+            points = Points(np.full(len(values), row), at, values, ids, batch.histograms)
+            prefixes = _prefixes(times_ms)
+            yield from mixed_slices(frame, points, prefixes, single=False, after=comma)
+            comma = b","
+            continue
+        heads, starts = _heads(frame.take(np.array([row])), b'"values":[')
+        for start in range(0, len(values), SLICE_POINTS):
+            part = values[start : start + SLICE_POINTS]
+            last = start + SLICE_POINTS >= len(values)
+            yield comma + _spliced(
+                part,
+                np.arange(len(part), dtype=np.int64),
+                np.array([len(part)], dtype=np.int64),
+                (heads, starts) if start == 0 else (heads[:0], np.zeros_like(starts)),
+                _prefixes(times_ms[start : start + SLICE_POINTS]),
+                b"]}" if last else b",",
+            )
+            comma = b""
+        comma = b","
+    yield b"]"
+
+
+def _prefixes(times_ms: Numbers) -> tuple[NDArray[np.uint8], Numbers]:
+    out = np.empty(len(times_ms) * kernels.TIME_ROOM, dtype=np.uint8)
+    starts = np.empty(len(times_ms) + 1, dtype=np.int64)
+    kernels.time_prefixes(np.ascontiguousarray(times_ms), out, starts)
+    return out, starts
+
+
+def _heads(frame: LabelFrame, opening: bytes) -> tuple[NDArray[np.uint8], Numbers]:
+    """(arena, starts int64[S + 1]) of ``{"metric":{...},`` and *opening* for every series."""
+    heads = [b'{"metric":%b,%b' % (dumps(labels), opening) for labels in frame.as_dicts()]
+    starts = np.zeros(len(heads) + 1, dtype=np.int64)
+    np.cumsum([len(head) for head in heads], out=starts[1:])
+    return np.frombuffer(bytearray(b"".join(heads)), dtype=np.uint8), starts
+
+
+def _spliced(
+    values: Values,
+    columns: Numbers,
+    row_ends: Numbers,
+    heads: tuple[NDArray[np.uint8], Numbers],
+    prefixes: tuple[NDArray[np.uint8], Numbers],
+    tail: bytes,
+) -> bytes:
+    numbers = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
+    point_room = kernels.POINT_ROOM + kernels.TIME_ROOM
+    room = len(heads[0]) + len(row_ends) * (len(tail) + 1) + len(values) * point_room
+    out = np.empty(room, dtype=np.uint8)
+    written = kernels.splice(
+        np.frombuffer(bytearray(numbers), dtype=np.uint8),
+        values,
+        columns,
+        row_ends,
+        *heads,
+        *prefixes,
+        np.frombuffer(bytearray(tail), dtype=np.uint8),
+        out,
+    )
+    return out[:written].tobytes()

@@ -1,0 +1,214 @@
+"""What there is to query: series, label names, label values, metric metadata."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from promql.ast import Modifiers, VectorSelector
+from promql.errors import ParseError
+from promql.parser import parse
+from series.frame import LabelFrame
+from series.matcher import Matcher
+from series.ports import Hints, Source
+from server.access import tenants
+from server.access.query_limits import check_queue, readable
+from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, read_params
+from server.call import Call
+from server.http import Response, api_error, dumps, success
+
+Matchers = tuple[Matcher, ...]
+
+MAX_UNMERGED = 1_000_000
+"""Label sets that several selectors may find before those found twice are taken together."""
+SLICE = 5_000
+"""Label sets or texts to write at once."""
+
+TRUNCATED = "results truncated due to limit"
+_EMPTY_SELECTOR = "vector selector must contain at least one non-empty matcher"
+_EMPTY_MATCH = "match[] must contain at least one non-empty matcher"
+_ESCAPE = re.compile(r"_([0-9a-fA-F]{1,6})_|__|_")
+
+
+async def series(call: Call) -> Response:
+    """``/api/v1/series``: the label sets that any of the selectors matches."""
+    params = await read_params(call.request)
+    if not params.all("match[]"):
+        raise api_error("bad_data", "no match[] parameter provided")
+    limit = params.limit()
+    hints = _time_range(params)
+
+    def find() -> Response:
+        try:
+            chosen = selectors(params)
+        except ValueError as error:
+            raise invalid("match[]", str(error)) from None
+        source = readable(call)
+        frame = _union(source, chosen, hints)
+        return _limited(frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts(), limit)
+
+    return await _in_worker(call, find)
+
+
+def _union(source: Source, selectors: list[Matchers], hints: Hints) -> LabelFrame:
+    """The distinct label sets that any of *selectors* matches, sorted."""
+    frames: list[LabelFrame] = []
+    for matchers in selectors:
+        frames.append(source.resolve(matchers, hints).frame)
+        if sum(frame.size for frame in frames[1:]) > MAX_UNMERGED:
+            frames = [_distinct(frames)]
+    if len(frames) == 1:
+        return frames[0]
+    frame = _distinct(frames)
+    return frame.take(frame.sort_order())
+
+
+def _distinct(frames: list[LabelFrame]) -> LabelFrame:
+    frame = LabelFrame.concat(frames)
+    return frame.take(frame.group_ids()[1])
+
+
+async def labels(call: Call) -> Response:
+    """``/api/v1/labels``: the names of labels."""
+    params = await read_params(call.request)
+    limit = params.limit()
+    hints = _time_range(params)
+
+    def find() -> Response:
+        source = readable(call)
+        chosen = _optional_selectors(params)
+        found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen)
+        return _limited(sorted({name for names in found for name in names}), limit)
+
+    return await _in_worker(call, find)
+
+
+async def label_values(call: Call) -> Response:
+    """``/api/v1/label/{name}/values``: the values of one label."""
+    params = await read_params(call.request)
+    name = unescape_name(call.request.captures["name"])
+    if name == "" or not _is_utf8(name):
+        raise api_error("bad_data", f'invalid label name: "{name}"')
+    limit = params.limit()
+    hints = _time_range(params)
+
+    def find() -> Response:
+        source = readable(call)
+        chosen = _optional_selectors(params)
+        found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen)
+        return _limited(sorted({value for values in found for value in values}), limit)
+
+    return await _in_worker(call, find)
+
+
+async def metadata(call: Call) -> Response:
+    """``/api/v1/metadata``: what senders told about their metrics."""
+    params = await read_params(call.request)
+    limit = _number(params, "limit")
+    per_metric = _number(params, "limit_per_metric")
+    metric = params.get("metric")
+    found = tenants.metadata(call.house.store, call.principal)
+    names = [metric] if metric else sorted(found)
+    if limit >= 0:
+        names = names[:limit]
+    return success(
+        {
+            name: []
+            if per_metric == 0
+            else [{"type": found[name].type, "help": found[name].help, "unit": found[name].unit}]
+            for name in names
+            if name in found
+        }
+    )
+
+
+def unescape_name(name: str) -> str:
+    """The label name behind Prometheus' value escaping (``U__http_2e_status``).
+
+    Source: model.UnescapeName of prometheus/common. What is not well-formed stays as it is.
+    """
+    if not name.startswith("U__"):
+        return name
+    parts = []
+    at = 3
+    while at < len(name):
+        if name[at] != "_":
+            parts.append(name[at])
+            at += 1
+            continue
+        match = _ESCAPE.match(name, at)
+        if match is None or match[0] == "_":
+            return name
+        if match[0] == "__":
+            parts.append("_")
+        else:
+            code = int(match[1], 16)
+            if code > 0x10FFFF or 0xD800 <= code <= 0xDFFF:
+                return name
+            parts.append(chr(code))
+        at = match.end()
+    return "".join(parts)
+
+
+async def _in_worker(call: Call, work: Callable[[], Response]) -> Response:
+    check_queue(call)
+    return await asyncio.get_running_loop().run_in_executor(call.queries, work)
+
+
+def _limited(found: list[Any], limit: int) -> Response:
+    """The answer, written in slices so that no call into the JSON writer takes long."""
+    warnings = [TRUNCATED] if limit and len(found) > limit else None
+    shown = found[:limit] if warnings else found
+    slices = (dumps(shown[at : at + SLICE])[1:-1] for at in range(0, len(shown), SLICE))
+    return success(orjson.Fragment(b"[%b]" % b",".join(slices)), warnings)
+
+
+def _time_range(params: Params) -> Hints:
+    start_ms = params.time_ms("start", MIN_TIME_MS)
+    end_ms = params.time_ms("end", MAX_TIME_MS)
+    return Hints(start_ms, end_ms, values=False)
+
+
+def _optional_selectors(params: Params) -> list[Matchers]:
+    """Those of the request, or the one that matches everything; HttpError for what is none."""
+    try:
+        return selectors(params) or [()]
+    except ValueError as error:
+        raise api_error("bad_data", str(error)) from None
+
+
+def selectors(params: Params) -> list[Matchers]:
+    """ValueError for what is no selector. A long one takes a while, so not on the event loop."""
+    return [_selector(text) for text in dict.fromkeys(params.all("match[]"))]
+
+
+def _selector(text: str) -> Matchers:
+    """The matchers of a plain selector; one of them must not match the empty text."""
+    try:
+        node = parse(text)
+    except ParseError as error:
+        raise ValueError(_EMPTY_MATCH if error.message == _EMPTY_SELECTOR else str(error)) from None
+    if not isinstance(node, VectorSelector) or node.modifiers != Modifiers():
+        raise ValueError(f"1:1: parse error: {text!r} is not a series selector")
+    if all(matcher.matches("") for matcher in node.all_matchers):
+        raise ValueError(_EMPTY_MATCH)
+    return node.all_matchers
+
+
+def _number(params: Params, name: str) -> int:
+    text = params.get(name)
+    if text == "":
+        return -1
+    if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        raise api_error("bad_data", f"{name} must be a number")
+    return int(text)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,128 @@
+"""HeadSnapshot: a head at one moment, as readers and seals see it. A Part.
+
+Positions in the arena are written once, so a copy of each series' state is all it takes.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from series.matcher import Matcher
+from series.ports import go_on
+from tsdb.head import kernels, read_kernels
+from tsdb.head.arena import Arena, Epoch
+from tsdb.head.late import LateSamples
+from tsdb.head.pool import Chunks, take
+from tsdb.head.registry import Registry
+from tsdb.label.postings import LabelIndex
+from tsdb.sample.entries import unbox
+from tsdb.view.part import Fingerprints, PartRows, Refs
+
+HEAD_SEQUENCE = 2**62
+"""The head is younger than every block."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeadSnapshot:
+    """A Part: the samples of a head at one moment. A ref is the number of the series."""
+
+    arena: Arena
+    epoch: Epoch
+    registry: Registry
+    index: LabelIndex
+    state: NDArray[np.int32]
+    late: LateSamples
+    pool: Chunks
+    fingerprints: Fingerprints
+    visible_from_ms: int
+    first_ms: int
+    token: Hashable
+    min_time_ms: int
+    max_time_ms: int
+    sequence: int = HEAD_SEQUENCE
+    on_disk: bool = False
+
+    def rows_between(self, start_ms: int, end_ms: int) -> tuple[SeriesBatch, Fingerprints]:
+        """The samples within [start_ms, end_ms] as a block takes them.
+
+        Only series that have some, ascending by their labels, with keys.
+        """
+        refs = self.index.in_label_order(self._matching(()))
+        batch = self.read(refs, start_ms, end_ms)
+        filled = np.diff(batch.offsets) > 0
+        refs = refs[filled]
+        keys, key_ends = self.registry.keys(refs)
+        batch = replace(
+            batch,
+            offsets=np.concatenate([batch.offsets[:1], batch.offsets[1:][filled]]),
+            time_starts=batch.time_starts[filled],
+            keys=keys,
+            key_starts=np.concatenate([np.zeros(1, dtype=np.int64), key_ends])[:-1],
+            key_ends=key_ends,
+        )
+        return batch, self.fingerprints[refs]
+
+    def select(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> PartRows:
+        """The matching series that have samples."""
+        refs = self._matching(matchers, check)
+        return PartRows(refs, self.fingerprints[refs], self.index.frame(refs))
+
+    def label_names(self, matchers: tuple[Matcher, ...]) -> list[str]:
+        return self.index.label_names(self._matching(matchers))
+
+    def label_values(self, name: str, matchers: tuple[Matcher, ...]) -> list[str]:
+        return self.index.label_values(name, self._matching(matchers))
+
+    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+        covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.first_ms) + 1
+        whole_ms = self.max_time_ms - self.first_ms + 1
+        share = max(0, covered_ms) / max(1, whole_ms)
+        times = self.late.times
+        late = int(np.count_nonzero((times >= start_ms) & (times <= end_ms)))
+        return int(self.state[refs, kernels.COUNT].sum() * share) + late
+
+    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        """Exactly the samples within the range."""
+        start_in_pages_ms = max(start_ms, self.visible_from_ms)
+        batch = self._read_pages(refs, start_in_pages_ms, max(end_ms, start_in_pages_ms - 1))
+        if len(self.late.series):
+            batch = self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
+        return unbox(batch, partial(take, self.pool)) if self.pool else batch
+
+    def damage(self, refs: Refs) -> tuple[str, ...]:
+        """Nothing: memory is not checked."""
+        del refs
+        return ()
+
+    def _matching(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> Refs:
+        refs = self.index.select(matchers, len(self.state), check)
+        filled = self.state[refs, kernels.FIRST] >= 0
+        if not filled.all():
+            late = np.zeros(len(self.state), dtype=np.bool_)
+            late[self.late.series] = True
+            refs = refs[filled | late[refs]]
+        return refs
+
+    def _read_pages(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        arena = self.arena
+        offsets = np.zeros(len(refs) + 1, dtype=np.int64)
+        marks = np.empty(len(refs), dtype=np.uint64)
+        spans = read_kernels.measure(
+            refs, self.state, arena.times, arena.pages, start_ms, end_ms, offsets[1:], marks
+        )
+        np.cumsum(offsets, out=offsets)
+        samples = int(offsets[-1])
+        slots = np.zeros(1 << max(4, (2 * len(refs)).bit_length()), dtype=np.int32)
+        bits = np.empty(samples, dtype=np.uint64)
+        times = np.empty(samples, dtype=np.int64)
+        time_starts = np.empty(len(refs), dtype=np.int64)
+        written = read_kernels.gather(
+            refs, self.state, arena.values, arena.times, arena.pages, start_ms, end_ms,
+            offsets, marks, slots, np.empty(spans, dtype=np.int64),
+            np.empty(len(refs), dtype=np.int64), bits, times, time_starts,
+        )  # fmt: skip
+        return SeriesBatch(bits.view(np.float64), times[:written], offsets, time_starts)
