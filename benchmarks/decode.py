@@ -33,10 +33,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.remote_write import compress, encode_sample, field, varint, write_body
 from benchmarks.workload import BUCKETS
 from series.batch import SeriesBatch
 from series.labels import Labels
-from tests.harness.remote_write import compress, encode_sample, field, varint, write_body
 from wire import remote_write, remote_write_v2
 from wire.otlp_options import Options
 from wire.otlp_translate import Translator

@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import servers
 from benchmarks.peers import OURS, PROMETHEUS
+from benchmarks.processes import cpu_seconds
+from benchmarks.remote_write import compress, encode_labels, field, varint
 from benchmarks.send import Request, ingest, settle
-from tests.harness import servers
-from tests.harness.processes import cpu_seconds
-from tests.harness.remote_write import compress, encode_labels, field, varint
-from tests.harness.servers import Absent, Server
+from benchmarks.servers import Absent, Server
 
 QUERIES = {
     "sum rate": "sum(rate(h[5m]))",

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from tests.harness import servers
-from tests.harness.api import Api, Refused
-from tests.harness.servers import Server
+from benchmarks import servers
+from benchmarks.api import Api, Refused
+from benchmarks.servers import Server
 
 OURS, PROMETHEUS, VICTORIA_METRICS = "o11y", "prometheus", "victoria-metrics"
 NAMES = [OURS, PROMETHEUS, VICTORIA_METRICS]

@@ -16,9 +16,9 @@ from urllib.parse import urlencode, urlsplit
 
 import orjson
 
+from benchmarks.api import Answer, differences, to_answer
 from benchmarks.send import quantile
 from benchmarks.workload import Workload
-from tests.harness.api import Answer, differences, to_answer
 
 Kind = Literal["instant", "range", "values", "labels", "series"]
 

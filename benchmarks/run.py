@@ -17,11 +17,11 @@ from rich.console import Console
 
 from benchmarks import peers, queries, report
 from benchmarks.peers import Peer
+from benchmarks.processes import memory_bytes
 from benchmarks.queries import Asker, Query
 from benchmarks.send import Request, ingest, settle
+from benchmarks.servers import Absent
 from benchmarks.workload import Workload, starting_now
-from tests.harness.processes import memory_bytes
-from tests.harness.servers import Absent
 
 
 def main() -> int:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
-from tests.harness.processes import cpu_seconds, memory_bytes
-from tests.harness.remote_write import Sender
-from tests.harness.servers import Server
+from benchmarks.processes import cpu_seconds, memory_bytes
+from benchmarks.remote_write import Sender
+from benchmarks.servers import Server
 
 
 class Request(NamedTuple):

@@ -24,7 +24,7 @@ import cramjam
 import numpy as np
 import numpy.typing as npt
 
-from tests.harness.remote_write import encode_labels, field, varint
+from benchmarks.remote_write import encode_labels, field, varint
 
 SERIES_PER_INSTANCE = 100
 PATHS = [f"/api/v1/path-{number}" for number in range(10)]

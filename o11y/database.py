@@ -54,35 +54,53 @@ class Database:
         self._engine = Engine(options)
         self._now_ms = now_ms
 
-    def query(self, expr: str, at: Instant | None = None, *, timeout_s: float = 120) -> Result:
+    def query(
+        self,
+        expr: str,
+        at: Instant | None = None,
+        *,
+        timeout_s: float = 120,
+        strict: bool = False,
+    ) -> Result:
         """The value of *expr* at one instant, now if left out.
 
         Raises ``promql.errors.ParseError``, ``promql.notes.ExecutionError`` and what
-        ``series.ports`` names.
+        ``series.ports`` names; where damage on disk takes samples from the answer it has a
+        warning that names the file, or StorageError is raised if *strict*.
         """
         at_ms = self._now_ms() if at is None else _instant_ms(at)
-        return Result(self._engine.instant(self._view(), expr, at_ms, self._context(timeout_s)))
+        context = self._context(timeout_s, strict)
+        return Result(self._engine.instant(self._view(context), expr, at_ms, context))
 
     def query_range(
-        self, expr: str, start: Instant, end: Instant, step: Interval, *, timeout_s: float = 120
+        self,
+        expr: str,
+        start: Instant,
+        end: Instant,
+        step: Interval,
+        *,
+        timeout_s: float = 120,
+        strict: bool = False,
     ) -> Result:
-        """The values of *expr* at start, start + step ... up to end; raises as ``query``."""
+        """The values of *expr* at start, start + step ... up to end; as ``query``."""
         times = QueryTimes(_instant_ms(start), _instant_ms(end), _interval_ms(step))
         if times.step_ms < 1 or times.end_ms < times.start_ms:
             raise ValueError(
                 "a range needs a positive step and an end that is not before its start"
             )
-        return Result(self._engine.range(self._view(), expr, times, self._context(timeout_s)))
+        context = self._context(timeout_s, strict)
+        return Result(self._engine.range(self._view(context), expr, times, context))
 
     def explain(self, expr: str, at: Instant | None = None) -> dict[str, Any]:
         """The plan of *expr* and about what it would read, see ``promql.analyze.plan_tree``."""
         at_ms = self._now_ms() if at is None else _instant_ms(at)
         times = QueryTimes.instant(at_ms)
-        return self._engine.explain(self._view(), expr, times, self._context(120))
+        context = self._context(120)
+        return self._engine.explain(self._view(context), expr, times, context)
 
-    def label_values(self, name: str) -> list[str]:
-        """The values of label *name*, sorted."""
-        return self._view().label_values(name, (), -(2**62), 2**62)
+    def label_values(self, name: str, *, strict: bool = False) -> list[str]:
+        """The values of label *name*, sorted; StorageError if *strict* where some are damaged."""
+        return self._view(self._context(120, strict)).label_values(name, (), -(2**62), 2**62)
 
     def close(self) -> None:
         """Lets the directory go."""
@@ -99,14 +117,15 @@ class Database:
     ) -> None:
         self.close()
 
-    def _view(self) -> Source:
+    def _view(self, context: Context) -> Source:
         db = self._store.tenant(self._tenant)
         assert db is not None
-        return db.view()
+        return db.view(context.damaged)
 
-    def _context(self, timeout_s: float) -> Context:
+    def _context(self, timeout_s: float, strict: bool = False) -> Context:
         most = self._engine.options.max_samples
-        return Context(deadline=time.monotonic() + timeout_s, max_samples=most)
+        deadline = time.monotonic() + timeout_s
+        return Context(deadline=deadline, max_samples=most, strict=strict)
 
 
 def _instant_ms(at: Instant) -> int:

@@ -94,6 +94,7 @@ class _Kernel:
                         ),
                     )
                     self._marker().touch()
+                _let_go_of_copy(self._made)
                 if function.__globals__.get(function.__name__) is self:
                     function.__globals__[function.__name__] = self._made
             if self in _cached:
@@ -108,6 +109,15 @@ class _Kernel:
         machine = f"{sys.version} {binding.get_host_cpu_name()} {_cpu_features()}"
         digest = hashlib.sha256(f"{source} {self._signature} {machine}".encode()).hexdigest()
         return self._directory / f"{self._function.__name__}-{digest[:16]}"
+
+
+def _let_go_of_copy(made: Any) -> None:
+    """Frees the copy of the code that numba keeps for callers that would inline it.
+
+    No kernel calls another one, and the copy takes more memory than all else of a kernel.
+    """
+    for overload in made.overloads.values():
+        overload.library._shared_module = None
 
 
 _loading = threading.RLock()

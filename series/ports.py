@@ -57,14 +57,17 @@ class Context:
         deadline: float | None = None,
         max_samples: int = 50_000_000,
         memory_only: bool = False,
+        strict: bool = False,
     ) -> None:
         """*deadline* is a ``time.monotonic()`` instant.
 
-        With *memory_only* a read that would go to the disk raises NotInMemory instead.
+        With *memory_only* a read that would go to the disk raises NotInMemory instead; with
+        *strict* one that has to leave out damaged samples raises StorageError.
         """
         self.deadline = deadline
         self.max_samples = max_samples
         self.memory_only = memory_only
+        self.strict = strict
         self.touched_disk = False
         """Whether a read went to the disk, or might have."""
         self.cancelled = threading.Event()
@@ -94,6 +97,15 @@ class Context:
 
     def warn(self, text: str) -> None:
         self.warnings[text] = None
+
+    def damaged(self, text: str) -> None:
+        """Warns that damage, of which *text* names the file, keeps samples from the answer.
+
+        Raises StorageError instead where the query is ``strict``.
+        """
+        if self.strict:
+            raise StorageError(text)
+        self.warn(text)
 
 
 def go_on() -> None:

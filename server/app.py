@@ -9,6 +9,7 @@ import logging
 import time
 from typing import Any
 
+from series.ports import StorageError
 from server.access.auth import Need, Principal
 from server.call import CALL, Call
 from server.house import House
@@ -54,11 +55,11 @@ class App:
         request = Request(scope, exchange.receive)
         found = self._router.find(request.path)
         http = self._house.metrics.http
-        http.in_flight.inc()
+        http.in_flight += 1
         try:
             await self._respond(request, found, exchange)
         finally:
-            http.in_flight.dec()
+            http.in_flight -= 1
             path = found[0].path if found else "other"
             seconds = time.perf_counter() - began
             received, sent = exchange.received_bytes, exchange.sent_bytes
@@ -77,6 +78,11 @@ class App:
             response = error.response
         except ClientGone:
             return
+        except StorageError as error:
+            log.error("storage failed: %s", error, extra=fields(org=exchange.org))
+            if exchange.status != GONE:
+                return
+            response = api_error("internal", str(error)).response
         except Exception:
             about = fields(org=exchange.org, method=request.method, path=request.path)
             log.exception("request failed", extra=about)

@@ -4,16 +4,19 @@ Imports nothing that needs a kernel.
 """
 
 from server.http import TEXT, Receive, Response, Scope, Send, respond
+from tsdb.log.progress import ReplayProgress
 
-_UNAVAILABLE = Response(b"Service Unavailable\n", 503, TEXT, ((b"retry-after", b"5"),))
+_RETRY_AFTER = ((b"retry-after", b"5"),)
 _HEALTHY = Response(b"Hanzo O11y is Healthy.\n", content_type=TEXT)
 
 
 class Front:
     """An ASGI application that hands over to ``inner`` once there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: ReplayProgress) -> None:
+        """*progress* is that of the start."""
         self.inner: object = None
+        self._progress = progress
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -22,4 +25,11 @@ class Front:
             await self.inner(scope, receive, send)  # type: ignore[operator]
             return
         healthy = scope["path"] == "/-/healthy"
-        await respond(_HEALTHY if healthy else _UNAVAILABLE, send, head=scope["method"] == "HEAD")
+        answer = _HEALTHY if healthy else self._unavailable()
+        await respond(answer, send, head=scope["method"] == "HEAD")
+
+    def _unavailable(self) -> Response:
+        text = "Service Unavailable"
+        if self._progress.total_bytes:
+            text += f": replaying the log, {self._progress.percent} %"
+        return Response(text.encode() + b"\n", 503, TEXT, _RETRY_AFTER)

@@ -21,10 +21,13 @@ from server.doors.otlp_tenants import OtlpTenants
 from server.doors.push_groups import PushGroups
 from server.doors.refusal_log import RefusalLog
 from server.doors.scraping import Scraping
+from server.metrics.damage_metrics import DamageCollector
+from server.metrics.disk_metrics import DiskCollector
 from server.metrics.limit_metrics import LimitsCollector
 from server.metrics.self_metrics import SelfMetrics
 from server.settings import Settings
-from tsdb.db import DbOptions, DbStats
+from tsdb.db import DbOptions
+from tsdb.log.progress import ReplayProgress
 from tsdb.store import Store
 
 
@@ -61,7 +64,9 @@ class House:
         self.writes = FairPool(self.settings.write_workers, "write")
         limits = LimitsCollector(self.limits, self.gate, self.elections)
         self.metrics.registry.register(limits)
-        self.metrics.observe_storage(self.store.tenants, self._stats)
+        self.metrics.observe_storage(self.store.tenants, self.store.stats)
+        self.metrics.registry.register(DiskCollector(self.store.space))
+        self.metrics.registry.register(DamageCollector(self.store))
         self.metrics.observe_pushes(self.pushes)
         otlp = replace(
             self.settings.otlp,
@@ -72,32 +77,46 @@ class House:
 
     @classmethod
     def open(
-        cls, settings: Settings, gate: Gate, now_ms: Callable[[], int] = wall_clock_ms
+        cls,
+        settings: Settings,
+        gate: Gate,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        progress: ReplayProgress | None = None,
     ) -> Self:
         """Takes the data directory, replays it and begins the background work.
 
-        Raises OSError and the storage's own errors where the directory cannot be used.
+        Raises OSError and the storage's own errors where the directory cannot be used, and
+        ReplayStopped where *progress* was stopped.
         """
-        db_options = DbOptions(retention_ms=settings.retention_ms)
-        store = Store.open(settings.data_dir, db_options, now_ms)
+        db_options = DbOptions(
+            retention_ms=settings.retention_ms,
+            retention_bytes=settings.retention_bytes,
+            wal_sync_ms=settings.wal_sync_ms,
+            scrub_interval_ms=settings.scrub_interval_ms,
+        )
+        store = Store.open(
+            settings.data_dir, db_options, now_ms,
+            reserve=settings.storage_reserve, progress=progress,
+        )  # fmt: skip
         options = engine_options(settings.features)
         limits = LimitsFile(settings.limits_file)
         house = cls(settings, gate, store, options, now_ms, limits=limits)
         house.background = Background(store.maintain, house.metrics.maintenance_failures.inc)
         return house
 
-    def close(self) -> None:
-        """Waits for what is running, syncs and lets the data directory go."""
+    def close(self, seal_seconds: float = 0.0) -> None:
+        """Waits for what is running, syncs and lets the data directory go.
+
+        For *seal_seconds* at most it puts what the log holds into blocks; see ``Store.close``.
+        """
         if self.scraping is not None:
             self.scraping.close()
+        self.store.stop_merging()
         if self.background is not None:
             self.background.close()
         self.queries.shutdown()
         self.writes.shutdown()
-        self.store.close()
-
-    def _stats(self) -> list[DbStats]:
-        return [db.stats() for db in self.store.opened().values()]
+        self.store.close(seal_seconds)
 
 
 def engine_options(features: frozenset[str]) -> Options:

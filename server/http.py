@@ -5,7 +5,14 @@ Hot routes see nothing but this file; it knows headers, bodies and status codes,
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    KeysView,
+    Mapping,
+    MutableMapping,
+)
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -128,13 +135,22 @@ class Request:
         client = self.scope.get("client")
         return str(client[0]) if client else ""
 
+    @property
+    def header_names(self) -> KeysView[bytes]:
+        """The names of all headers."""
+        return self._values_by_name().keys()
+
     def headers(self, name: bytes) -> list[str]:
         """Every value of a header, in order, without surrounding blanks."""
+        values = self._values_by_name().get(name)
+        return [value.decode("latin-1").strip() for value in values] if values else []
+
+    def _values_by_name(self) -> dict[bytes, list[bytes]]:
         if self._by_name is None:
             self._by_name = {}
             for found, value in self.scope["headers"]:
                 self._by_name.setdefault(found, []).append(value)
-        return [value.decode("latin-1").strip() for value in self._by_name.get(name, ())]
+        return self._by_name
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or ''."""

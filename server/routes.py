@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from server.access.auth import Need
 from server.api import (
     admin_api,
+    admin_tsdb_api,
     exemplars_api,
     federate_api,
     metadata_api,
@@ -28,6 +29,7 @@ GET = ("GET",)
 GET_HEAD = ("GET", "HEAD")
 GET_POST = ("GET", "POST")
 POST = ("POST",)
+POST_PUT = ("POST", "PUT")
 PUSH = ("POST", "PUT", "DELETE")
 
 
@@ -47,10 +49,10 @@ class Route:
     hot: bool = False
 
 
-_HOW = ("timeout", "limit", "lookback_delta", "stats", "explain", "analyze")
+_HOW = ("timeout", "limit", "lookback_delta", "stats", "explain", "analyze", "strict")
 _INSTANT = ("query*", "time", *_HOW)
 _RANGE = ("query*", "start*", "end*", "step*", *_HOW)
-_SERIES = ("start", "end", "limit")
+_SERIES = ("start", "end", "limit", "strict")
 _INFLUX = ("db", "bucket", "precision")
 
 ROUTES = (
@@ -138,14 +140,14 @@ ROUTES = (
         "Exemplars of a query's series",
         ("query*", "start", "end"),
     ),
-    Route("/api/v1/read", POST, Need.READ, read_api.read, "Remote read", hot=True),
+    Route("/api/v1/read", POST, Need.READ, read_api.read, "Remote read", ("strict",), hot=True),
     Route(
         "/federate",
         GET,
         Need.READ,
         federate_api.federate,
         "Newest samples as a page",
-        ("match[]*",),
+        ("match[]*", "strict"),
         hot=True,
     ),
     Route(
@@ -211,6 +213,29 @@ ROUTES = (
     Route("/v1/admin/keys/{id}", ("DELETE",), Need.ADMIN, admin_api.revoke, "Revoke a key"),
     Route("/v1/admin/limits", GET, Need.ADMIN, admin_api.limits, "Limits in force"),
     Route("/v1/admin/usage", GET, Need.ADMIN, admin_api.usage, "What organizations hold"),
+    Route(
+        "/api/v1/admin/tsdb/delete_series",
+        POST_PUT,
+        Need.ADMIN,
+        admin_tsdb_api.delete_series,
+        "Delete samples of series",
+        ("match[]*", "start", "end"),
+    ),
+    Route(
+        "/api/v1/admin/tsdb/clean_tombstones",
+        POST_PUT,
+        Need.ADMIN,
+        admin_tsdb_api.clean_tombstones,
+        "Take deleted samples off the disk",
+    ),
+    Route(
+        "/api/v1/admin/tsdb/snapshot",
+        POST_PUT,
+        Need.ADMIN,
+        admin_tsdb_api.snapshot,
+        "Make a snapshot",
+        ("skip_head",),
+    ),
     Route("/metrics", GET, Need.ANY_KEY, status_api.metrics, "The server's own metrics"),
     Route("/-/healthy", GET_HEAD, Need.NOTHING, status_api.healthy, "Is it alive?", hot=True),
     Route("/-/ready", GET_HEAD, Need.NOTHING, status_api.ready, "Does it answer?", hot=True),

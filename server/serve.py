@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
+import os
 import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Generator
 
 import uvicorn
@@ -19,12 +22,15 @@ from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
 from server.settings import Settings
 from server.startup import base_url
+from tsdb.log.progress import ReplayProgress, ReplayStopped
 
 log = logging.getLogger("o11y.serve")
 
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the event loop waiting."""
 KEEP_ALIVE_SECONDS = 120
+_SEALING_SHARE = 0.8
+"""How much of the time that is left at the end may be spent on sealing."""
 
 
 class _Server(uvicorn.Server):
@@ -61,24 +67,57 @@ def _most_files() -> int:
 
 
 def run(
-    settings: Settings, gate: Gate, listener: socket.socket, on_ready: Callable[[], None]
+    settings: Settings,
+    gate: Gate,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    progress: ReplayProgress,
 ) -> int:
-    """Serves until SIGTERM or SIGINT; the exit status.
+    """Serves until SIGTERM or SIGINT; the exit status. The second one ends the process at once.
 
-    *on_ready* is called, in another thread, once everything answers.
+    *on_ready* is called, in another thread, once everything answers; *progress* follows the
+    replay of the log until then.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     Connection.most = min(MAX_CONNECTIONS, _most_files() // 2)
     # What strangers send is no news; our own faults are logged as errors.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(settings, gate, listener, on_ready))
+        return runner.run(_serve(settings, gate, listener, on_ready, progress))
+
+
+class _Stop:
+    """What a signal to end does, and when the time for it is over."""
+
+    def __init__(self, server: uvicorn.Server, progress: ReplayProgress, seconds: float) -> None:
+        self._server = server
+        self._progress = progress
+        self._seconds = seconds
+        self._end_seconds = math.inf
+
+    def __call__(self) -> None:
+        if self._end_seconds < math.inf:
+            # Whatever was acknowledged is in the log.
+            print("o11y: ended at once by a second signal", file=sys.stderr, flush=True)
+            os._exit(1)
+        self._end_seconds = time.monotonic() + self._seconds
+        self._progress.stop()
+        self._server.handle_exit(signal.SIGTERM, None)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the process should have ended; all of it where nobody has asked."""
+        return min(self._seconds, self._end_seconds - time.monotonic())
 
 
 async def _serve(
-    settings: Settings, gate: Gate, listener: socket.socket, on_ready: Callable[[], None]
+    settings: Settings,
+    gate: Gate,
+    listener: socket.socket,
+    on_ready: Callable[[], None],
+    progress: ReplayProgress,
 ) -> int:
-    front = Front()
+    front = Front(progress)
     config = uvicorn.Config(
         front,
         http=Connection,
@@ -95,8 +134,9 @@ async def _serve(
     )
     server = _Server(config)
     loop = asyncio.get_running_loop()
+    stop = _Stop(server, progress, settings.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.handle_exit, number, None)
+        loop.add_signal_handler(number, stop)
     house = None
 
     def hang_up() -> None:
@@ -104,13 +144,15 @@ async def _serve(
             loop.run_in_executor(None, house.scraping.hang_up)
 
     loop.add_signal_handler(signal.SIGHUP, hang_up)
-    opening = loop.run_in_executor(None, _open_house, settings, gate)
+    opening = loop.run_in_executor(None, _open_house, settings, gate, progress)
     serving = asyncio.create_task(server.serve([listener]))
     await asyncio.wait((opening, serving), return_when=asyncio.FIRST_COMPLETED)
     status = 0
     scraping = None
     try:
         house, front.inner = await opening
+    except ReplayStopped:
+        pass
     except Exception as error:
         print(f"o11y: {error}", file=sys.stderr)
         server.should_exit = True
@@ -126,7 +168,7 @@ async def _serve(
         scraping.cancel()
         await asyncio.wait((scraping,))
     if house is not None:
-        await asyncio.to_thread(house.close)
+        await asyncio.to_thread(house.close, _SEALING_SHARE * stop.seconds_left)
     return status
 
 
@@ -139,14 +181,14 @@ async def _scrape_self(house, listener: socket.socket) -> None:  # type: ignore[
     await SelfScrape(house, house.settings.self_scrape, instance).run()
 
 
-def _open_house(settings: Settings, gate: Gate):  # type: ignore[no-untyped-def]
+def _open_house(settings: Settings, gate: Gate, progress: ReplayProgress):  # type: ignore[no-untyped-def]
     """The house and the application in front of it."""
     # Imported here because it compiles or loads every kernel.
     from server.app import App
     from server.doors.scrape_door import start_scraping
     from server.house import House
 
-    house = House.open(settings, gate)
+    house = House.open(settings, gate, progress=progress)
     try:
         start_scraping(house)
     except BaseException:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from server.logs import LogFormat, LogLevel
+from tsdb.disk_space import Reserve
 from wire.otlp_options import Options as OtlpOptions
 
 VERSION = "0.1.0"
@@ -49,6 +50,13 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 9090
     retention_ms: int = 15 * 86_400_000
+    retention_bytes: int = 0
+    """How much the blocks and logs of all tenants may take together; 0 is without a bound."""
+    wal_sync_ms: int = 0
+    """When the log is synced: 0 before a write is acknowledged, else so long after it at most;
+    with ``NEVER_SYNC_MS`` never."""
+    storage_reserve: Reserve = field(default_factory=Reserve)
+    """How much of the disk stays free: below it writes are refused."""
     features: frozenset[str] = frozenset()
     keys_file: Path | None = None
     limits_file: Path | None = None
@@ -62,6 +70,7 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     log_access: bool = False
     config_file: Path | None = None
+    scrub_interval_ms: int = 86_400_000
     scrape_tenant: str = ""
     """Whose scraped samples are; if empty the only tenant of the keys, else the default one."""
     otlp: OtlpOptions = field(default_factory=OtlpOptions)

@@ -7,6 +7,8 @@ from pathlib import Path
 from series.durations import format_duration_ms
 from server.access.auth import DEFAULT_TENANT
 from server.settings import VERSION, Settings
+from tsdb.log.progress import ReplayProgress
+from tsdb.log.sync import sync_text
 
 SLOW_SECONDS = 1.5
 """A start that takes longer says why."""
@@ -33,6 +35,7 @@ def banner(settings: Settings, url: str, pid: int) -> str:
         f"  data       {settings.data_dir}",
         f"  retention  {retention}",
         f"  tenants    {tenants}",
+        *_sync_lines(settings),
         f"  stop       Ctrl-C, or SIGTERM to process {pid}",
         "Send it data from prometheus.yml:",
         "remote_write:",
@@ -41,6 +44,16 @@ def banner(settings: Settings, url: str, pid: int) -> str:
     if not settings.open_mode:
         lines += ["    authorization:", "      credentials: hk-..."]
     return "\n".join(lines)
+
+
+def _sync_lines(settings: Settings) -> list[str]:
+    """What a power failure may cost, where that is anything."""
+    if not settings.wal_sync_ms:
+        return []
+    return [
+        f"  sync       {sync_text(settings.wal_sync_ms)}: "
+        f"a power failure may take what was acknowledged last"
+    ]
 
 
 def kernel_count() -> int:
@@ -68,11 +81,7 @@ class KernelProgress:
         self._total = self._total or kernel_count()
         percent = 100 * self._count // max(self._total, 1)
         if sys.stderr.isatty():
-            end = "\n" if self._count >= self._total else ""
-            width = 30
-            filled = width * self._count // max(self._total, 1)
-            bar = "#" * filled + "-" * (width - filled)
-            print(f"\rpreparing kernels [{bar}] {percent} %", end=end, file=sys.stderr)
+            _draw_bar("preparing kernels", percent)
         elif percent >= self._told + 25 or not self._told:
             self._told = percent
             print(
@@ -83,3 +92,36 @@ class KernelProgress:
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
+
+
+class ReplayLine:
+    """Tells how far the log has been read; says nothing where that is quick."""
+
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._told = -1
+
+    def moved(self, progress: ReplayProgress) -> None:
+        """More of the log is read; a hook of ReplayProgress."""
+        now = time.monotonic()
+        self._began = self._began or now
+        percent = progress.percent
+        is_told = percent == self._told or (self._told < 0 and now - self._began < SLOW_SECONDS)
+        if is_told:
+            return
+        if sys.stderr.isatty():
+            self._told = percent
+            _draw_bar("replaying the log", percent)
+        elif percent >= self._told + 10 or percent == 100:
+            self._told = percent
+            size_mib = progress.total_bytes >> 20
+            print(f"replaying the log: {percent} % of {size_mib} MiB", file=sys.stderr, flush=True)
+
+
+def _draw_bar(what: str, percent: int) -> None:
+    """A bar in place of the last one."""
+    width = 30
+    filled = width * percent // 100
+    bar = "#" * filled + "-" * (width - filled)
+    end = "\n" if percent >= 100 else ""
+    print(f"\r{what} [{bar}] {percent} %", end=end, file=sys.stderr, flush=True)

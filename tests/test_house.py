@@ -14,8 +14,10 @@ ROOMS = {
     "promql": {"series"},
     "wire": {"series"},
     "scrape": {"series", "wire"},
+    "transfer": {"series", "tsdb", "wire"},
     "o11y": {"series", "tsdb", "promql"},
-    "server": {"series", "tsdb", "promql", "wire", "scrape", "o11y"},
+    "benchmarks": {"series", "wire"},
+    "server": {"series", "tsdb", "promql", "wire", "scrape", "transfer", "o11y", "benchmarks"},
 }
 """Room -> the rooms that it may import besides itself."""
 

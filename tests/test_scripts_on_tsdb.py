@@ -36,7 +36,8 @@ READING = [
 def make_source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeSource]:
     """Makes a tenant of its own for each set of series; in "blocks" its samples are sealed."""
     now_ms = LONG_AFTER_MS
-    store = Store.open(tmp_path, DbOptions(retention_ms=0), lambda: now_ms)
+    options = DbOptions(retention_ms=0)
+    store = Store.open(tmp_path, options, lambda: now_ms, monotonic=lambda: now_ms / 1000)
     numbers = count()
 
     def make(loaded: Loaded) -> Source:

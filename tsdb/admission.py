@@ -28,6 +28,12 @@ TOO_OLD = "too-old"
 TOO_FAR_IN_FUTURE = "too-far-in-future"
 MAX_SERIES = "max-series-per-tenant"
 MAX_METRIC_SERIES = "max-series-per-metric"
+SERIES_MEMORY = "series-memory"
+
+_NO_MEMORY = (
+    f"err-{SERIES_MEMORY}: no memory left for new series; they are taken again when some of those "
+    "in memory have fallen silent, known ones are still stored"
+)
 
 _OUT_OF_BOUNDS = {
     registry_kernels.TOO_OLD: (TOO_OLD, "too old sample"),
@@ -121,7 +127,8 @@ def resolve_series(
     """The admitted samples by the head's series; series that have any become known to it.
 
     Where the head would hold more than *ceiling* series, or more of a metric than *limit* allows,
-    samples of the last unknown ones are refused. *publish* is taken while the head changes.
+    samples of the last unknown ones are refused, and of all unknown ones where what is known of
+    series takes all the memory that there is for it. *publish* is taken while the head changes.
     """
     batch = admitted.batch
     ids, fingerprints = head.registry.look_up(batch)
@@ -138,7 +145,11 @@ def resolve_series(
                 ids[new[crowded]] = 0
                 new = new[~crowded]
         room = max(0, ceiling - head.series_count)
-        if len(new) > room:
+        if len(new) and head.has_full_tables:
+            details = dict.fromkeys(new[:SHOWN_REFUSALS].tolist(), _NO_MEMORY)
+            _refuse_series(admitted, new, SERIES_MEMORY, details)
+            ids[new] = 0
+        elif len(new) > room:
             surplus = new[beyond_room(fingerprints[new], room)]
             detail = limit.detail.format(count=max(limit.maximum, limit.live(head)))
             details = dict.fromkeys(surplus[:SHOWN_REFUSALS].tolist(), detail)

@@ -7,52 +7,35 @@ changed nothing. A round takes all writes that wait, so they share one record an
 
 import threading
 import time
+import weakref
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
+from series.matcher import Matcher
 from series.metadata import Metadata
 from series.ports import Appended
-from tsdb.admission import Admitted, SeriesLimit, admit, conclude, resolve_series
+from tsdb.admission import SeriesLimit
+from tsdb.block.format import BlockMeta
 from tsdb.committer import Committer
+from tsdb.damage import Finding
 from tsdb.head.arena import PAGE_BYTES
 from tsdb.log.replay import replay
-from tsdb.log.round_log import RoundLog
-from tsdb.sample.exemplar_admission import take_exemplars
-from tsdb.sample.samples import Samples, join_samples
+from tsdb.rounds import ROUND_SAMPLES, Rounds, Waiting
 from tsdb.state import DbOptions, Machine, State
 from tsdb.stats import DbStats, collect_stats
-from tsdb.upkeep import seal
+from tsdb.upkeep import deletions, heal, retention, seal, snapshot
+from tsdb.upkeep.load import Loader
+from tsdb.upkeep.merge import Merger
 from tsdb.view.part import Part
-from tsdb.view.view import View
+from tsdb.view.view import View, unheard
 
 __all__ = ["Db", "DbOptions", "DbStats"]
 
-_ROUND_SAMPLES = 1 << 17
-
-
-class _Waiting(NamedTuple):
-    """A write that waits for its round: a batch, or metadata."""
-
-    batch: SeriesBatch | None
-    metadata: Mapping[str, Metadata]
-    future: "Future[Appended]"
-    since_seconds: float
-    """When it came, by ``time.monotonic``."""
-
-
-class _Entered(NamedTuple):
-    """A batch on its way through a round; ``at`` is its place in the round."""
-
-    at: int
-    admitted: Admitted
-    samples: Samples
+_SEAL_SECONDS = 200e-9
+"""More than the seal of a sample takes."""
 
 
 class Db:
@@ -69,24 +52,37 @@ class Db:
         self._state = State(directory, options, machine)
         self._committer = committer
         self._maintenance = threading.Lock()
+        self._merger = Merger(self._state)
+        self._loaders: weakref.WeakSet[Loader] = weakref.WeakSet()
         self.series_limit = SeriesLimit()
         self._entrance = threading.Lock()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
+        self.used_seconds = machine.monotonic()
+        """When somebody asked for it last, or it was last at work, by ``Machine.monotonic``."""
         self._closed = machine.read_only
-        self._log = RoundLog(self._state)
-        replay(self._state)
+        self._rounds = Rounds(self._state)
+        try:
+            replay(self._state)
+        except BaseException:
+            self._state.wal.close_segment()
+            self._state.head.release()
+            raise
 
     # Writing
 
     def append(self, batch: SeriesBatch) -> "Future[Appended]":
         """Stores the batch; see ``series.ports.Sink``. Returns at once."""
-        return self._enqueue(_Waiting(batch, {}, Future(), time.monotonic()))
+        return self._enqueue(Waiting(batch, {}, Future(), time.monotonic()))
 
     def put_metadata(self, metadata: Mapping[str, Metadata]) -> "Future[Appended]":
         """Remembers what is told of metrics; the future resolves once that is durable."""
-        return self._enqueue(_Waiting(None, metadata, Future(), time.monotonic()))
+        return self._enqueue(Waiting(None, metadata, Future(), time.monotonic()))
 
-    def _enqueue(self, waiting: _Waiting) -> "Future[Appended]":
+    def _enqueue(self, waiting: Waiting) -> "Future[Appended]":
+        space = self._state.machine.space
+        if space.is_low:
+            waiting.future.set_exception(space.low())
+            return waiting.future
         with self._entrance:
             if not self._closed:
                 self._waiting.append(waiting)
@@ -100,105 +96,62 @@ class Db:
     def has_waiting(self) -> bool:
         return bool(self._waiting)
 
+    @property
+    def sync_due_seconds(self) -> float:
+        """When ``commit_waiting`` has a sync of the log to do, by ``time.monotonic``."""
+        return self._state.wal.sync_due_seconds
+
     def commit_waiting(self) -> None:
-        """Carries out writes that wait, in one round; then their futures are resolved."""
+        """Carries out writes that wait, in one round; then their futures are resolved.
+
+        After that the log is synced, where that is due.
+        """
+        if self._waiting:
+            self._commit_round()
+        if self._state.wal.sync_due_seconds <= time.monotonic():
+            with self._state.commit:
+                self._state.wal.sync()
+
+    def _commit_round(self) -> None:
         with self._state.commit:
             due = self._take_waiting()
             began = time.monotonic()
             try:
-                results = self._round(due)
+                results = self._rounds.carry_out(due, self.series_limit)
             except BaseException as error:  # whatever it is, the senders must hear of it
                 for one in due:
                     one.future.set_exception(error)
                 return
             finally:
-                self._count_round(due, began)
+                self._rounds.count(due, began)
         for one, result in zip(due, results, strict=True):
             if isinstance(result, Appended):
                 one.future.set_result(result)
             else:
                 one.future.set_exception(result)
 
-    def _count_round(self, due: list[_Waiting], began: float) -> None:
-        counters = self._state.counters
-        counters.rounds += 1
-        counters.round_seconds += time.monotonic() - began
-        counters.writes += len(due)
-        counters.write_wait_seconds += sum(began - one.since_seconds for one in due)
-
-    def _take_waiting(self) -> list[_Waiting]:
+    def _take_waiting(self) -> list[Waiting]:
         """The writes of the next round: all that wait, but not much more than a round holds."""
-        due: list[_Waiting] = []
+        due: list[Waiting] = []
         samples = 0
-        while self._waiting and samples < _ROUND_SAMPLES:
+        while self._waiting and samples < ROUND_SAMPLES:
             one = self._waiting.popleft()
             if one.future.set_running_or_notify_cancel():
                 due.append(one)
-                samples += _weight(one.batch)
+                samples += one.weight
         return due
-
-    def _round(self, due: list[_Waiting]) -> list[Appended | ValueError]:
-        """What becomes of each of *due*; a batch with a malformed key fails alone."""
-        state = self._state
-        now_ms = state.machine.now_ms()
-        oldest_ms, newest_ms = state.oldest_ms, now_ms + state.options.max_future_ms
-        ceiling = self.series_limit.ceiling(state.head)
-        results: list[Appended | ValueError] = [Appended(0)] * len(due)
-        entered: list[_Entered] = []
-        for at, one in enumerate(due):
-            if one.batch is not None:
-                try:
-                    admitted = admit(one.batch, oldest_ms, newest_ms)
-                    samples = resolve_series(
-                        admitted, state.head, state.publish, ceiling, self.series_limit
-                    )
-                    entered.append(_Entered(at, admitted, samples))
-                except ValueError as error:
-                    results[at] = error
-        told = {name: one for waiting in due for name, one in waiting.metadata.items()}
-        metadata = {name: one for name, one in told.items() if state.metadata.get(name) != one}
-        samples = join_samples([one.samples for one in entered])
-        batches = [one.admitted for one in entered]
-        exemplars = take_exemplars(batches, state.head, state.exemplars)
-        try:
-            state.head.check_pool(samples.entries)
-            state.head.reserve(len(samples.series))
-            if len(samples.series) or exemplars.kept or metadata:
-                self._log.write(samples, exemplars, metadata)
-                state.metadata = {**state.metadata, **metadata}
-            with state.publish:
-                outcomes = state.head.append(samples)
-                state.exemplars.add(exemplars.kept)
-                for entry, result in zip(entered, self._conclude(entered, outcomes), strict=True):
-                    results[entry.at] = result
-        finally:
-            state.head.release_reserve()
-        state.last_append_ms = now_ms
-        return results
-
-    def _conclude(self, entered: list[_Entered], outcomes: NDArray[np.uint8]) -> Iterator[Appended]:
-        counters = self._state.counters
-        at = 0
-        for one in entered:
-            end = at + len(one.samples.series)
-            result = conclude(one.admitted, one.samples, outcomes[at:end], self._state.head)
-            counters.appended += result.samples
-            counters.histograms += result.histograms
-            counters.exemplars += result.exemplars
-            for reason, count in result.refused.items():
-                counters.refused[reason] = counters.refused.get(reason, 0) + count
-            yield result
-            at = end
 
     # Reading
 
-    def view(self) -> View:
-        """What is there now, frozen for one reader."""
+    def view(self, damaged: Callable[[str], object] = unheard) -> View:
+        """What is there now, frozen for one reader; *damaged* hears of what damage has taken."""
         state = self._state
         with state.publish:
-            parts: tuple[Part, ...] = (*state.blocks, state.head.snapshot())
-            generation = state.head.generation + state.counters.dropped_blocks
-        return View(parts, state.machine.maps, generation, state.exemplars)
+            parts: tuple[Part, ...] = (*state.parts, state.head.snapshot())
+            done = state.counters
+            generation = state.head.generation + done.dropped_blocks + done.deletions + done.merges
+            lost = state.manifest.lost
+        return View(parts, state.machine.maps, generation, state.exemplars, lost, damaged)
 
     def metadata(self) -> dict[str, Metadata]:
         """What senders have told of their metrics, by metric name."""
@@ -230,23 +183,163 @@ class Db:
         OSError where the disk refused: nothing is lost, the next call tries again.
         """
         with self._maintenance:
+            seals = self._state.counters.seals
             seal.maintain(self._state)
+            if self._state.counters.seals > seals:
+                self._use()
+            heal.heal(self._state)
+
+    def mend(self, finding: Finding) -> None:
+        """Does what can be done about damage that a scrub has found; OSError as ``maintain``."""
+        with self._maintenance:
+            heal.mend(self._state, finding)
+
+    def has(self, item: str) -> bool:
+        """Whether *item* (see ``tsdb.check``) is part of what the database consists of."""
+        state = self._state
+        paths = {block.directory for block in state.blocks}
+        paths |= {segment.path for segment in tuple(state.wal.segments)}
+        return "/" not in item or state.directory / item in paths
+
+    def is_written(self, item: str) -> bool:
+        """Whether *item* is the segment of the log that writes go to."""
+        segments = self._state.wal.segments
+        return bool(segments) and segments[-1].path == self._state.directory / item
+
+    def seal_head(self, within_seconds: float) -> None:
+        """Seals all that is in the head, where that takes less than *within_seconds* as guessed.
+
+        OSError where the disk refused: nothing is lost, the log has it.
+        """
+        if self._state.head.sample_count * _SEAL_SECONDS < within_seconds:
+            with self._maintenance:
+                seal.seal_all(self._state)
+
+    def loader(self) -> Loader:
+        """What takes samples of any age and order straight into blocks, see ``upkeep.load``."""
+        loader = Loader(self._state, self._maintenance)
+        self._loaders.add(loader)
+        return loader
+
+    def snapshot(self, target: Path, *, skip_head: bool = False) -> None:
+        """Links all that is acknowledged into the new directory *target*, see ``upkeep.snapshot``.
+
+        Without what is not sealed yet where *skip_head*. OSError where the disk refused.
+        """
+        with self._maintenance:
+            snapshot.take(self._state, target, skip_head=skip_head)
+
+    def merge(self, until_seconds: float) -> bool:
+        """Merges what is due until ``time.monotonic()`` is *until_seconds*; whether it must go on.
+
+        OSError or StorageError where disk or data refuse: nothing is lost, it is tried again later.
+        """
+        with self._maintenance:
+            goes_on = self._merger.advance(until_seconds)
+            if goes_on:
+                self._use()
+            return goes_on
+
+    def stop_merging(self) -> None:
+        """From now on nothing is merged; ``merge`` returns as soon as it can."""
+        self._merger.stop()
+
+    def delete(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> int:
+        """Deletes the samples from *start_ms* to *end_ms*, both included, that were acknowledged
+        before, of all series that satisfy *matchers*; how many series that may be.
+
+        They are out of sight, for ever, when it returns. Their bytes go when their blocks are
+        merged or cleaned. OSError where the disk refuses: then nothing was deleted.
+        """
+        with self._maintenance:
+            self._expect_open()
+            return deletions.delete(self._state, matchers, start_ms, end_ms)
+
+    def clean_tombstones(self) -> None:
+        """Takes what was deleted off the disk; seals and appends go on meanwhile.
+
+        OSError or StorageError where disk or data refuse; what is done by then stays done.
+        """
+        with self._maintenance:
+            steps = deletions.rewritten(self._state, self._merger)
+        deletions.take_turns(steps, self._maintenance, self._expect_open)
+
+    def _expect_open(self) -> None:
+        if self._closed:
+            text = "open for reading only" if self._state.machine.read_only else "closed"
+            raise OSError(f"the database is {text}")
+
+    def drop_blocks(self, sequences: Collection[int]) -> None:
+        """Drops these blocks; OSError where the disk refuses: then they are still there."""
+        with self._maintenance:
+            self._expect_open()
+            retention.drop(self._state, sequences)
+
+    @property
+    def blocks(self) -> tuple[BlockMeta, ...]:
+        """What is known of the blocks, in ascending order of their sequence."""
+        return self._state.manifest.blocks
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the log."""
+        return self._state.wal.size_bytes
 
     def refuse_writes(self) -> None:
         """From now on every write fails; those that wait are still carried out."""
         with self._entrance:
             self._closed = True
 
+    def _use(self) -> None:
+        """Sees to it that merges have their time before it is closed as unused."""
+        self.used_seconds = self._state.machine.monotonic()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether writes fail."""
+        return self._closed
+
+    @property
+    def last_append_ms(self) -> int:
+        """When the last write was carried out."""
+        return self._state.last_append_ms
+
+    @property
+    def has_open_log(self) -> bool:
+        """Whether the log keeps a file open."""
+        return self._state.wal.is_open
+
+    def close_log(self) -> None:
+        """Lets go of the log's file; the next write begins a segment."""
+        with self._state.commit:
+            self._state.wal.close_segment()
+
+    def is_unused(self, before_seconds: float) -> bool:
+        """Whether nobody has asked for it since and nothing is in memory that is not in blocks."""
+        head = self._state.head
+        is_empty = head.first_ms > head.max_time_ms and not head.late_count
+        is_waited_for = self._waiting or self._loaders or self._merger.is_running
+        is_waited_for = is_waited_for or self._state.machine.read_only
+        return is_empty and self.used_seconds < before_seconds and not is_waited_for
+
+    def close_unused(self, before_seconds: float) -> bool:
+        """Closes it where it is unused; whether it was. Who asks meanwhile finds it closed."""
+        with self._entrance:
+            self._closed = True
+            if not self.is_unused(before_seconds):
+                self._closed = False
+                return False
+        self.close()
+        for block in self._state.blocks:
+            block.let_go()
+        return True
+
     def close(self) -> None:
         """Lets go of files and memory; no write may be on its way."""
-        with self._maintenance, self._state.commit:
-            self._state.wal.close_segment()
-            self._state.head.release()
-
-
-def _weight(batch: SeriesBatch | None) -> int:
-    """How many samples' worth of a round *batch* is."""
-    if batch is None:
-        return 0
-    histograms = batch.histograms.size_bytes // 16 if batch.histograms is not None else 0
-    return batch.sample_count + histograms
+        self.stop_merging()
+        with self._maintenance:
+            self._merger.abandon()
+        with self._maintenance:
+            seal.end_log(self._state)
+            with self._state.commit:
+                self._state.head.release()

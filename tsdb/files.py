@@ -34,6 +34,19 @@ class Files:
     def exists(self, path: Path) -> bool:
         return path.exists()
 
+    def is_directory(self, path: Path) -> bool:
+        return path.is_dir()
+
+    def free_bytes(self, path: Path) -> int:
+        """What may still be written to the disk below *path*: 0 where it is mounted read-only."""
+        found = os.statvfs(path)
+        return 0 if found.f_flag & os.ST_RDONLY else found.f_bavail * found.f_frsize
+
+    def disk_bytes(self, path: Path) -> int:
+        """The size of the disk below *path*."""
+        found = os.statvfs(path)
+        return found.f_blocks * found.f_frsize
+
     def pread(self, fd: int, size_bytes: int, offset: int) -> bytes:
         """The bytes at *offset*; fewer than asked for only where the file ends."""
         data = os.pread(fd, size_bytes, offset)
@@ -80,6 +93,10 @@ class Files:
     def rename(self, old: Path, new: Path) -> None:
         """Renames atomically; a file at *new* is replaced."""
         os.rename(old, new)
+
+    def link(self, old: Path, new: Path) -> None:
+        """Gives the file a second name; FileExistsError where there is one."""
+        os.link(old, new)
 
     def unlink(self, path: Path) -> None:
         os.unlink(path)
@@ -143,6 +160,9 @@ class ReadOnlyFiles(Files):
 
     def rename(self, old: Path, new: Path) -> None:
         raise _read_only(old)
+
+    def link(self, old: Path, new: Path) -> None:
+        raise _read_only(new)
 
     def unlink(self, path: Path) -> None:
         raise _read_only(path)

@@ -13,7 +13,7 @@ class Lru(Generic[K, V]):
     """Values with their sizes, of which those stay that were used last; for all threads."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._bytes = 0
         self._lock = threading.Lock()
         self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
@@ -42,7 +42,7 @@ class Lru(Generic[K, V]):
             self._drop(key)
             self._held[key] = value, size_bytes
             self._bytes += size_bytes
-            while self._bytes > self._max_bytes:
+            while self._bytes > self.max_bytes:
                 self._drop(next(iter(self._held)))
 
     def drop(self, key: K) -> None:

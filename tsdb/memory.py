@@ -1,11 +1,21 @@
 """How much memory this process may use."""
 
+import resource
 from pathlib import Path
+
+_CODE_BYTES = 1 << 30
 
 
 def memory_bytes() -> int:
-    """The memory this process may use: the machine's, or less where its control group says so."""
+    """The memory this process may use: the machine's, or less where its control group says so.
+
+    Where the address space is limited (``ulimit -v``) the first GiB is for code and threads, and
+    half of the rest for what comes and goes.
+    """
     total = _meminfo_total()
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY:
+        total = min(total, max(address_space - _CODE_BYTES, address_space // 4) // 2)
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             text = Path(limit).read_text().strip()

@@ -39,11 +39,12 @@ def text_page(samples: list[Exposed]) -> bytes:
         if name != family:
             lines.append(f"# TYPE {quote_name(name)} untyped\n")
             family = name
-        lines.append(f"{_series(labels)} {text} {time_ms}\n")
+        lines.append(f"{series_text(labels)} {text} {time_ms}\n")
     return "".join(lines).encode(errors="replace")
 
 
-def _series(labels: Labels) -> str:
+def series_text(labels: Labels) -> str:
+    """A series as a page names it: quoted within the braces where the name is not a classic one."""
     name = labels.metric
     pairs = [f'{quote_name(n)}="{_escaped(v)}"' for n, v in labels if n != METRIC_NAME]
     if quote_name(name) != name:

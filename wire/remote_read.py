@@ -130,11 +130,12 @@ def _signed(value: int) -> int:
 def encode_series(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
     """Field 1 of QueryResult for every row of *batch* with samples, labelled by *frame*."""
     for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
-        message = frame.labels(row).key + _samples(batch, row)
+        message = frame.labels(row).key + encode_samples(batch, row)
         yield b"\x0a" + _varint(len(message)) + message
 
 
-def _samples(batch: SeriesBatch, row: int) -> bytes:
+def encode_samples(batch: SeriesBatch, row: int) -> bytes:
+    """Fields 2 and 4 of a TimeSeries message: the samples of one row; starts have no place."""
     part = slice(int(batch.offsets[row]), int(batch.offsets[row + 1]))
     times_ms, bits = batch.row_times_ms(row), batch.values[part].view(np.uint64)
     if batch.histogram_ids is None or batch.histograms is None:

@@ -14,6 +14,7 @@ from server.access.tenants import view
 from server.api.recent import Recent
 from server.call import Call
 from server.http import HttpError, Response, api_error, dumps
+from tsdb.view.view import unheard
 
 
 def check_queue(call: Call) -> None:
@@ -70,15 +71,18 @@ def timed_out(call: Call, timeout_ms: float) -> HttpError:
     return api_error("timeout", f"{text} (timeout: {format_duration_ms(int(timeout_ms))})")
 
 
-def readable(call: Call, context: Context | None = None) -> Source:
-    """What the asker may read, frozen now; a query with a *context* hears what was cut off."""
-    source = view(call.house.store, call.principal)
+def readable(call: Call, context: Context | None = None, *, tell_cuts: bool = True) -> Source:
+    """What the asker may read, frozen now.
+
+    A query with a *context* hears what is damaged and, if it is to be told, what was cut off.
+    """
+    source = view(call.house.store, call.principal, context.damaged if context else unheard)
     lookback_ms = call.house.limits.of(call.principal.tenant).max_query_lookback
     if not lookback_ms:
         return source
 
     def cut() -> None:
-        if context is not None:
+        if context is not None and tell_cuts:
             context.warn(_cut_off(lookback_ms))
 
     return Recent(source, call.house.now_ms() - lookback_ms, cut)

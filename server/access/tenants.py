@@ -1,6 +1,6 @@
 """The way from a request to a tenant's store: one function, and what it gives for nobody."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from series.ports import Context, Hints, Selection, SeriesExemplars, Source
 from server.access.auth import Principal
 from tsdb.db import Db
 from tsdb.store import Store
+from tsdb.view.view import unheard
 
 ALWAYS_MS = 2**62
 """Beyond all times, on both sides."""
@@ -29,12 +30,16 @@ def tenant_db(store: Store, principal: Principal, *, create: bool) -> Db | None:
     return store.tenant_for_write(principal.tenant) if create else store.tenant(principal.tenant)
 
 
-def view(store: Store, principal: Principal) -> Source:
-    """What *principal* may read, frozen now; empty for an unknown tenant."""
+def view(store: Store, principal: Principal, damaged: Callable[[str], object] = unheard) -> Source:
+    """What *principal* may read, frozen now; empty for an unknown tenant.
+
+    *damaged* hears of what damage has taken in the times that are asked for.
+    """
     db = tenant_db(store, principal, create=False)
     if db is None:
         return NOBODY
-    return _Scoped(db.view(), principal.matchers) if principal.matchers else db.view()
+    whole = db.view(damaged)
+    return _Scoped(whole, principal.matchers) if principal.matchers else whole
 
 
 def exemplars(

@@ -3,6 +3,7 @@
 Importing FastAPI takes half a second, so nobody does before such a route is asked for.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,10 +11,13 @@ from fastapi import FastAPI
 from fastapi import Request as FastApiRequest
 from fastapi import Response as FastApiResponse
 
+from series.ports import StorageError
 from server.call import CALL, Call
-from server.http import HttpError, Response
+from server.http import HttpError, Response, api_error
 from server.routes import ROUTES, Route
 from server.settings import VERSION
+
+log = logging.getLogger("o11y.http")
 
 
 def documented_app() -> FastAPI:
@@ -43,6 +47,9 @@ def _endpoint(
             answer = await handler(request.scope[CALL])
         except HttpError as error:
             answer = error.response
+        except StorageError as error:
+            log.error("storage failed: %s", error)
+            answer = api_error("internal", str(error)).response
         assert isinstance(answer.body, bytes)
         headers = {name.decode(): value.decode() for name, value in answer.headers}
         headers["content-type"] = answer.content_type
@@ -66,7 +73,7 @@ def _documentation(route: Route, method: str) -> dict[str, Any]:
             for name, required in names
         ]
     extra: dict[str, Any] = {"parameters": parameters}
-    if method == "POST" and names:
+    if method in ("POST", "PUT") and names:
         schema = {
             "type": "object",
             "properties": {name: _schema(name) for name, _ in names},

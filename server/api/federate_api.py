@@ -38,6 +38,7 @@ async def federate(call: Call) -> Response:
     context = Context(
         deadline=time.monotonic() + call.house.settings.query_timeout_ms / 1000,
         max_samples=call.house.options.max_samples,
+        strict=params.flag("strict"),
     )
 
     def page() -> Response:
@@ -45,7 +46,7 @@ async def federate(call: Call) -> Response:
             chosen = selectors(params)
         except ValueError as error:
             raise text_error(400, str(error)) from None
-        source = readable(call)
+        source = readable(call, context)
         at_ms, lookback_ms = call.house.now_ms(), call.house.options.lookback_ms
         found: dict[Labels, Exposed] = {}
         try:

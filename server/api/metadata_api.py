@@ -12,7 +12,7 @@ from promql.errors import ParseError
 from promql.parser import parse
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import Hints, Source
+from series.ports import Context, Hints, Source
 from server.access import tenants
 from server.access.query_limits import check_queue, readable
 from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, read_params
@@ -39,15 +39,17 @@ async def series(call: Call) -> Response:
         raise api_error("bad_data", "no match[] parameter provided")
     limit = params.limit()
     hints = _time_range(params)
+    context = Context(strict=params.flag("strict"))
 
     def find() -> Response:
         try:
             chosen = selectors(params)
         except ValueError as error:
             raise invalid("match[]", str(error)) from None
-        source = readable(call)
+        source = readable(call, context, tell_cuts=False)
         frame = _union(source, chosen, hints)
-        return _limited(frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts(), limit)
+        shown = frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts()
+        return _limited(shown, limit, context)
 
     return await _in_worker(call, find)
 
@@ -75,12 +77,13 @@ async def labels(call: Call) -> Response:
     params = await read_params(call.request)
     limit = params.limit()
     hints = _time_range(params)
+    context = Context(strict=params.flag("strict"))
 
     def find() -> Response:
-        source = readable(call)
+        source = readable(call, context, tell_cuts=False)
         chosen = _optional_selectors(params)
         found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen)
-        return _limited(sorted({name for names in found for name in names}), limit)
+        return _limited(sorted({name for names in found for name in names}), limit, context)
 
     return await _in_worker(call, find)
 
@@ -93,12 +96,13 @@ async def label_values(call: Call) -> Response:
         raise api_error("bad_data", f'invalid label name: "{name}"')
     limit = params.limit()
     hints = _time_range(params)
+    context = Context(strict=params.flag("strict"))
 
     def find() -> Response:
-        source = readable(call)
+        source = readable(call, context, tell_cuts=False)
         chosen = _optional_selectors(params)
         found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen)
-        return _limited(sorted({value for values in found for value in values}), limit)
+        return _limited(sorted({value for values in found for value in values}), limit, context)
 
     return await _in_worker(call, find)
 
@@ -157,12 +161,14 @@ async def _in_worker(call: Call, work: Callable[[], Response]) -> Response:
     return await asyncio.get_running_loop().run_in_executor(call.queries, work)
 
 
-def _limited(found: list[Any], limit: int) -> Response:
+def _limited(found: list[Any], limit: int, context: Context) -> Response:
     """The answer, written in slices so that no call into the JSON writer takes long."""
-    warnings = [TRUNCATED] if limit and len(found) > limit else None
-    shown = found[:limit] if warnings else found
+    shown = found
+    if limit and len(found) > limit:
+        shown = found[:limit]
+        context.warn(TRUNCATED)
     slices = (dumps(shown[at : at + SLICE])[1:-1] for at in range(0, len(shown), SLICE))
-    return success(orjson.Fragment(b"[%b]" % b",".join(slices)), warnings)
+    return success(orjson.Fragment(b"[%b]" % b",".join(slices)), [*context.warnings])
 
 
 def _time_range(params: Params) -> Hints:

@@ -7,8 +7,9 @@ import asyncio
 import math
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import orjson
 
@@ -22,6 +23,8 @@ MAX_PARAMS = 1000
 """Values of all parameters together, ``match[]`` among them."""
 INLINE_BYTES = 16_384
 """A longer body is taken apart in another thread."""
+REMEMBERED = 1000
+"""Quoted texts of up to so many characters are remembered: dashboards ask the same again."""
 MIN_TIME_MS = -(2**62)
 MAX_TIME_MS = 2**62
 """Beyond any sample; far enough from the limits of int64 to add a range to."""
@@ -98,16 +101,21 @@ def invalid(name: str, reason: str) -> HttpError:
 async def read_params(request: Request) -> Params:
     """The parameters of *request*.
 
-    A POST body is a form whatever its content type says, or a JSON object of texts, numbers,
-    booleans and lists of them.
+    The body of a POST or PUT is a form whatever its content type says, or a JSON object of texts,
+    numbers, booleans and lists of them.
     """
     url = request.scope["query_string"]
     body = b""
-    if request.method == "POST":
+    if request.method in ("POST", "PUT"):
         body = (await request.body(MAX_FORM_BYTES, _bad_data)).strip()
     if len(url) + len(body) <= INLINE_BYTES:
         return _params(url, body)
     return await asyncio.to_thread(_params, url, body)
+
+
+def url_params(request: Request) -> Params:
+    """The parameters in the URL of *request*, whose body is something else."""
+    return _params(request.scope["query_string"], b"")
 
 
 def _bad_data(text: str) -> HttpError:
@@ -126,7 +134,23 @@ def _too_many() -> HttpError:
 def _form_pairs(text: bytes) -> list[tuple[str, str]]:
     if text.count(b"&") >= MAX_PARAMS:
         raise _too_many()
-    return parse_qsl(text.decode("utf-8", "replace"), keep_blank_values=True)
+    pairs = []
+    for piece in text.decode("utf-8", "replace").split("&"):
+        if piece:
+            name, _, value = piece.partition("=")
+            pairs.append((_unquoted(name), _unquoted(value)))
+    return pairs
+
+
+def _unquoted(text: str) -> str:
+    if "%" not in text and "+" not in text:
+        return text
+    return _remembered(text) if len(text) <= REMEMBERED else unquote_plus(text)
+
+
+@lru_cache(maxsize=512)
+def _remembered(text: str) -> str:
+    return unquote_plus(text)
 
 
 def _json_pairs(body: bytes) -> list[tuple[str, str]]:

@@ -79,6 +79,7 @@ class Asked:
     explain: bool = False
     analyze: bool = False
     arrow: bool = False
+    strict: bool = False
 
     @property
     def content_type(self) -> str:
@@ -165,6 +166,7 @@ def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, lim
         explain=params.flag("explain"),
         analyze=params.flag("analyze"),
         arrow=ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain"),
+        strict=params.flag("strict"),
     )
 
 
@@ -183,6 +185,7 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     context = Context(
         deadline=time.monotonic() + asked.timeout_ms / 1000,
         max_samples=limits.max_samples_per_query or call.house.options.max_samples,
+        strict=asked.strict,
     )
     if asked.stats:
         context.step_samples = {}
@@ -335,7 +338,8 @@ def _refusals(call: Call, asked: Asked) -> Iterator[None]:
 def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
     """The whole answer in slices, in the form that was asked for."""
     answer = answer_json.limited(answer, asked.limit)
-    answer = replace(answer, warnings=[*asked.warnings, *answer.warnings])
+    if asked.warnings:
+        answer = replace(answer, warnings=[*asked.warnings, *answer.warnings])
     if asked.arrow:
         return arrow_slices(answer)
     extra: dict[str, Any] = {}

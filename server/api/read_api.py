@@ -22,6 +22,7 @@ from series.ports import (
     TooManySamples,
 )
 from server.access.query_limits import check_queue, readable
+from server.api.params import url_params
 from server.call import Call
 from server.http import Response, text_error
 from wire import remote_read
@@ -43,6 +44,7 @@ async def read(call: Call) -> Response:
     context = Context(
         deadline=time.monotonic() + call.house.settings.query_timeout_ms / 1000,
         max_samples=limits.max_samples_per_query or call.house.options.max_samples,
+        strict=url_params(call.request).flag("strict"),
     )
     try:
         reading = await loop.run_in_executor(call.queries, _Reading, call, body, context)
@@ -77,7 +79,7 @@ class _Reading:
         """Decodes *body* and resolves its selectors; Malformed where it is no request."""
         self._context = context
         request = remote_read.decode_request(body)
-        source = readable(call)
+        source = readable(call, context)
         self._queries = [
             (query, source.resolve(query.matchers, Hints(query.start_ms, query.end_ms)))
             for query in request.queries

@@ -4,7 +4,8 @@ import asyncio
 import platform
 
 from server.call import Call
-from server.http import TEXT, Response, success
+from server.doors.ingest import RETRY_SECONDS, retry_after
+from server.http import TEXT, Response, success, text_error
 from server.metrics.self_metrics import CONTENT_TYPE
 from server.settings import PROMETHEUS_VERSION, VERSION
 
@@ -27,7 +28,12 @@ async def healthy(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
-    del call
+    """200 where writes and queries are taken, 503 with the reason where only queries are."""
+    space = call.house.store.space
+    if space.is_low:
+        raise text_error(
+            503, f"Hanzo O11y is not ready: {space.low()}", (retry_after(RETRY_SECONDS),)
+        )
     return Response(b"Hanzo O11y is Ready.\n", content_type=TEXT)
 
 

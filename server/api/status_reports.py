@@ -22,10 +22,12 @@ from server.access.query_limits import check_queue, readable
 from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, read_params
 from server.call import Call
 from server.http import Response, api_error, success
+from server.settings import Settings
+from tsdb.log.sync import sync_text
 
 MAX_LISTED = 10_000
 _API = (
-    *("exemplars", "federation", "format_query", "otlp_write_receiver", "parse_query"),
+    *("admin", "exemplars", "federation", "format_query", "otlp_write_receiver", "parse_query"),
     *("query_stats", "remote_read", "remote_write_receiver", "time_range_labels"),
 )
 _OPERATORS = (
@@ -40,7 +42,6 @@ async def runtimeinfo(call: Call) -> Response:
     house = call.house
     now = datetime.now(UTC).isoformat()
     started = datetime.fromtimestamp(house.started_seconds, UTC).isoformat()
-    retention_ms = house.settings.retention_ms
     return success(
         {
             "startTime": started,
@@ -55,7 +56,7 @@ async def runtimeinfo(call: Call) -> Response:
             "GOMEMLIMIT": 0,
             "GOGC": "",
             "GODEBUG": "",
-            "storageRetention": format_duration_ms(retention_ms) if retention_ms else "0s",
+            "storageRetention": _retention(house.settings),
             "pythonVersion": platform.python_version(),
         }
     )
@@ -74,14 +75,17 @@ async def flags(call: Call) -> Response:
             "query.max-concurrency": str(settings.query_workers),
             "query.max-samples": str(options.max_samples),
             "query.timeout": format_duration_ms(settings.query_timeout_ms),
+            "storage.reserve": str(call.house.store.space.reserve_bytes),
             "storage.tsdb.path": str(settings.data_dir),
             "storage.tsdb.retention.time": format_duration_ms(settings.retention_ms)
             if settings.retention_ms
             else "0s",
+            "storage.tsdb.retention.size": f"{settings.retention_bytes}B",
             "web.enable-admin-api": "true",
             "web.enable-lifecycle": "true",
             "web.enable-otlp-receiver": "true",
             "web.enable-remote-write-receiver": "true",
+            "wal-sync": sync_text(settings.wal_sync_ms),
             "web.listen-address": f"{settings.host}:{settings.port}",
         }
     )
@@ -189,3 +193,13 @@ def _limit(params: Params) -> int:
     if int(text) > MAX_LISTED:
         raise api_error("bad_data", f"limit must not exceed {MAX_LISTED}")
     return int(text)
+
+
+def _retention(settings: Settings) -> str:
+    """``15d or 1073741824B``; what is not bounded is left out, ``0s`` where nothing is."""
+    bounds = []
+    if settings.retention_ms:
+        bounds.append(format_duration_ms(settings.retention_ms))
+    if settings.retention_bytes:
+        bounds.append(f"{settings.retention_bytes}B")
+    return " or ".join(bounds) or "0s"

@@ -10,10 +10,22 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 
 from series.durations import parse_duration_ms
+from server.command.bench_cli import bench_app
+from server.command.check_cli import check_app
 from server.command.keys_cli import TENANT_RULE, keys_app
 from server.command.query_cli import explain, query
+from server.command.snapshot_cli import restore, snapshot
+from server.command.transfer_cli import export, import_
 from server.logs import LogFormat, LogLevel, set_up
-from server.settings import VERSION, Settings, is_loopback, parse_features, parse_listen
+from server.settings import (
+    VERSION,
+    Settings,
+    is_loopback,
+    parse_features,
+    parse_listen,
+)
+from tsdb.disk_space import Reserve
+from tsdb.log.sync import parse_sync
 
 T = TypeVar("T")
 
@@ -25,8 +37,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_app, name="keys")
+app.add_typer(check_app, name="check")
+app.add_typer(bench_app, name="bench")
 app.command()(query)
 app.command()(explain)
+app.command("import")(import_)
+app.command()(export)
+app.command()(snapshot)
+app.command()(restore)
 
 
 def _show_version(wanted: bool) -> None:
@@ -50,7 +68,34 @@ def serve(
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = (
         "127.0.0.1:9090"
     ),
-    retention: Annotated[str, typer.Option(help="How long to keep; 0 is for ever.")] = "15d",
+    retention: Annotated[
+        str,
+        typer.Option(
+            "--retention",
+            "--retention.time",
+            "--storage.tsdb.retention.time",
+            help="How long to keep; 0 is for ever.",
+        ),
+    ] = "15d",
+    retention_size: Annotated[
+        str,
+        typer.Option(
+            "--retention.size",
+            "--storage.tsdb.retention.size",
+            help="How much to keep, of all tenants together, like 100GB; 0 is without a bound.",
+        ),
+    ] = "0",
+    wal_sync: Annotated[
+        str, typer.Option("--wal-sync", help="When the log is synced: always, interval=1s, off.")
+    ] = "always",
+    storage_reserve: Annotated[
+        str,
+        typer.Option(
+            "--storage.reserve",
+            help="Writes are refused with less than this free: 8MiB, 2% or bytes; if left out "
+            "256MiB or 2% of the disk, whichever is less.",
+        ),
+    ] = "",
     enable_feature: Annotated[
         str, typer.Option(help="Prometheus' feature flags, comma-separated.")
     ] = "",
@@ -75,6 +120,9 @@ def serve(
         Path | None,
         typer.Option("--config", "--config.file", help="A prometheus.yml: what to scrape."),
     ] = None,
+    scrub_interval: Annotated[
+        str, typer.Option("--scrub.interval", help="Check all files once in it; 0 is never.")
+    ] = "24h",
     scrape_tenant: Annotated[
         str, typer.Option("--scrape.tenant", help="Whose scraped samples are.")
     ] = "",
@@ -93,6 +141,9 @@ def serve(
         host=host,
         port=port,
         retention_ms=retention_ms,
+        retention_bytes=_checked(_size_bytes, retention_size, "--retention.size"),
+        wal_sync_ms=_checked(parse_sync, wal_sync, "--wal-sync"),
+        storage_reserve=_checked(_reserve, storage_reserve, "--storage.reserve"),
         features=features,
         keys_file=keys,
         limits_file=limits,
@@ -102,6 +153,7 @@ def serve(
         log_level=log_level,
         log_access=log_access,
         config_file=config,
+        scrub_interval_ms=_checked(parse_duration_ms, scrub_interval, "--scrub.interval"),
         scrape_tenant=_checked(_tenant_or_none, scrape_tenant, "--scrape.tenant"),
         self_scrape=_checked(_tenant_or_none, self_scrape, "--self.scrape"),
     )
@@ -124,6 +176,7 @@ def _run_server(settings: Settings) -> NoReturn:
     from server.access.limits import LimitsFile
     from server.serve import bind, run
     from server.tls import TlsError, check_certificate
+    from tsdb.log.progress import ReplayProgress
 
     set_up(settings.log_format, settings.log_level, access=settings.log_access)
     progress = startup.KernelProgress()
@@ -149,7 +202,8 @@ def _run_server(settings: Settings) -> NoReturn:
     def tell_ready() -> None:
         print(f"Ready after {progress.seconds():.1f} s.", flush=True)
 
-    raise SystemExit(run(settings, gate, listener, tell_ready))
+    progress_of_replay = ReplayProgress(startup.ReplayLine().moved)
+    raise SystemExit(run(settings, gate, listener, tell_ready, progress_of_replay))
 
 
 def _with_config(settings: Settings) -> Settings:
@@ -173,6 +227,7 @@ def warmup() -> None:
     progress = KernelProgress()
     series.jit.on_compiled = progress.ready
     import server.app  # noqa: F401
+    import wire.prometheus_block  # noqa: F401
 
     print(f"Kernels are ready after {progress.seconds():.1f} s.")
 
@@ -182,6 +237,16 @@ def _checked(parse: Callable[[str], T], text: str, option: str) -> T:
         return parse(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint=option) from None
+
+
+def _size_bytes(text: str) -> int:
+    from scrape.document import parse_size_bytes
+
+    return parse_size_bytes(text)
+
+
+def _reserve(text: str) -> Reserve:
+    return Reserve.parse(text) if text else Reserve()
 
 
 def _tenant_or_none(text: str) -> str:

@@ -34,9 +34,10 @@ def ask_directory(
 
 
 def _result(database: o11y.Database, values: dict[str, str], ranged: bool) -> o11y.Result:
-    query = values["query"]
+    query, strict = values["query"], bool(values["strict"])
     if not ranged:
         at = parse_time_ms(values["time"]) / 1000 if values["time"] else time.time()
-        return database.query(query, at)
+        return database.query(query, at, strict=strict)
     start, end = (parse_time_ms(values[name]) / 1000 for name in ("start", "end"))
-    return database.query_range(query, start, end, parse_seconds(values["step"]))
+    step = parse_seconds(values["step"])
+    return database.query_range(query, start, end, step, strict=strict)

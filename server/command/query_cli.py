@@ -15,6 +15,9 @@ Start = Annotated[str, typer.Option(help="Begin of a range query.")]
 End = Annotated[str, typer.Option(help="Its end.")]
 Step = Annotated[str, typer.Option(help="Its step, like 30s.")]
 Key = Annotated[str, typer.Option(envvar="O11Y_API_KEY", help="A key, hk-...")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail where damage on disk takes samples from the answer.")
+]
 Org = Annotated[str, typer.Option(help="The tenant, where the server is open.")]
 _URL = "http://127.0.0.1:9090"
 
@@ -32,6 +35,7 @@ def query(
     output: Annotated[
         str, typer.Option("-o", "--output", help="table, json, csv, arrow or parquet.")
     ] = "table",
+    strict: Strict = False,
     key: Key = "",
     org: Org = "",
 ) -> None:
@@ -43,6 +47,7 @@ def query(
     if output not in showing.OUTPUTS:
         raise typer.BadParameter(f"-o takes {', '.join(showing.OUTPUTS)}")
     values = {"query": expr, "start": start, "end": end, "step": step, "time": at}
+    values["strict"] = "1" if strict else ""
     try:
         if data is not None:
             from server.command.in_place import ask_directory

@@ -32,8 +32,9 @@ from server.call import Call
 from server.house import House
 from server.http import HttpError, Response, text_error
 from server.settings import KEEPS_STARTS
-from tsdb.admission import MAX_METRIC_SERIES, MAX_SERIES, SeriesLimit
+from tsdb.admission import MAX_METRIC_SERIES, MAX_SERIES, SERIES_MEMORY, SeriesLimit
 from tsdb.db import Db
+from tsdb.disk_space import DiskLow
 from tsdb.metric_limit import MetricLimit
 from wire.errors import Malformed
 from wire.write_request import WriteRequest
@@ -52,7 +53,7 @@ CONFLICT = (
 
 INGESTION_RATE = "tenant-max-ingestion-rate"
 REQUEST_RATE = "tenant-max-request-rate"
-_SERIES_REASONS = {MAX_SERIES, MAX_METRIC_SERIES}
+_SERIES_REASONS = {MAX_SERIES, MAX_METRIC_SERIES, SERIES_MEMORY}
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -134,6 +135,9 @@ async def receive(
     if (refused := _check_request_rate(call.house, call.principal.tenant)) is not None:
         _count(call.house, call.principal.tenant, door, refused, {})
         return refused
+    space = call.house.store.space
+    if space.is_low:  # what will be refused need not be decoded
+        raise space.low()
     if size_bytes <= INLINE_BYTES:
         pending = _decode_and_submit(call, decode)
     else:
@@ -160,8 +164,12 @@ def http_error(error: Malformed | OSError) -> HttpError:
     """What a sender hears of a body that is none, or of a disk that refuses."""
     if isinstance(error, Malformed):
         return text_error(400, str(error))
-    text = f"the storage cannot write: {error}"
-    return text_error(503, text, (retry_after(RETRY_SECONDS),))
+    return text_error(503, refusal_text(error), (retry_after(RETRY_SECONDS),))
+
+
+def refusal_text(error: OSError) -> str:
+    """What a sender hears of a disk that refuses."""
+    return str(error) if isinstance(error, DiskLow) else f"the storage cannot write: {error}"
 
 
 def retry_after(seconds: float) -> tuple[bytes, bytes]:

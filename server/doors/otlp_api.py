@@ -7,7 +7,15 @@ nothing could be stored and sending again cannot help; 429 and 503 with Retry-Af
 import numpy as np
 
 from server.call import Call
-from server.doors.ingest import INLINE_BYTES, RETRY_SECONDS, Delivery, Outcome, receive, retry_after
+from server.doors.ingest import (
+    INLINE_BYTES,
+    RETRY_SECONDS,
+    Delivery,
+    Outcome,
+    receive,
+    refusal_text,
+    retry_after,
+)
 from server.http import HttpError, Response, text_error
 from wire.compression import decompress
 from wire.errors import Malformed
@@ -50,7 +58,7 @@ async def metrics(call: Call) -> Response:
     except Malformed as error:
         raise _failure(400, media_type, INVALID_ARGUMENT, str(error)) from None
     except OSError as error:
-        text = f"the storage cannot write: {error}"
+        text = refusal_text(error)
         raise _failure(503, media_type, UNAVAILABLE, text, RETRY_SECONDS) from None
     decoded.confirm()
     call.house.otlp.count(decoded)

@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 
 from series.ports import Context
+from server.metrics.tally import Durations
 
 MAX_ORGS = 50
 """So many organizations have series of their own; the others share one."""
@@ -18,27 +24,17 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class QueryMetrics:
-    """Safe from any thread."""
+    """Safe from any thread; a collector of prometheus-client's."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.costs = OrgCosts()
         self._lock = threading.Lock()
-        self._duration = Histogram(
-            "o11y_query_duration_seconds",
-            "Time from a query's arrival to its first answered bytes.",
-            ["kind"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._waited = Histogram(
-            "o11y_query_wait_seconds",
-            "Time a query waited for a worker.",
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._queued = Gauge("o11y_queries_queued", "Queries that wait.", registry=registry)
-        self._running = Gauge("o11y_queries_running", "Queries being evaluated.", registry=registry)
+        self._durations: dict[str, Durations] = {}
+        self._waits = Durations(_SECONDS)
+        self._queued = 0
+        self._running = 0
         registry.register(self.costs)
+        registry.register(self)
 
     @contextmanager
     def asked(self, kind: str, org: Callable[[], str], context: Context) -> Iterator["Asking"]:
@@ -47,15 +43,21 @@ class QueryMetrics:
         *org* tells at the end who asked; '' is somebody without data.
         """
         asking = Asking(self)
-        self._queued.inc()
+        with self._lock:
+            self._queued += 1
         try:
             yield asking
         finally:
+            seconds = time.monotonic() - asking.since_seconds
             with self._lock:
                 asking.ended = True
-                (self._running if asking.begun else self._queued).dec()
-            seconds = time.monotonic() - asking.since_seconds
-            self._duration.labels(kind).observe(seconds)
+                if asking.begun:
+                    self._running -= 1
+                else:
+                    self._queued -= 1
+                if kind not in self._durations:
+                    self._durations[kind] = Durations(_SECONDS)
+                self._durations[kind].add(seconds)
             self.costs.add(org(), seconds, context.samples_read)
 
     def begins(self, asking: "Asking") -> None:
@@ -63,9 +65,27 @@ class QueryMetrics:
             if asking.ended or asking.begun:
                 return
             asking.begun = True
-            self._queued.dec()
-            self._running.inc()
-        self._waited.observe(time.monotonic() - asking.since_seconds)
+            self._queued -= 1
+            self._running += 1
+            self._waits.add(time.monotonic() - asking.since_seconds)
+
+    def collect(self) -> Iterator[Metric]:
+        durations = HistogramMetricFamily(
+            "o11y_query_duration_seconds",
+            "Time from a query's arrival to its first answered bytes.",
+            labels=["kind"],
+        )
+        waits = HistogramMetricFamily(
+            "o11y_query_wait_seconds", "Time a query waited for a worker.", labels=[]
+        )
+        with self._lock:
+            for kind, tally in self._durations.items():
+                tally.fill(durations, [kind])
+            self._waits.fill(waits, [])
+            queued, running = self._queued, self._running
+        yield from (durations, waits)
+        yield GaugeMetricFamily("o11y_queries_queued", "Queries that wait.", value=queued)
+        yield GaugeMetricFamily("o11y_queries_running", "Queries being evaluated.", value=running)
 
 
 class Asking:

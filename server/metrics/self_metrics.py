@@ -10,17 +10,22 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server import connection
 from server.doors.push_groups import PushGroups
 from server.metrics.query_metrics import OTHER, QueryMetrics
 from server.metrics.storage_metrics import StorageCollector
+from server.metrics.tally import Durations
 from server.settings import PROMETHEUS_VERSION, VERSION
 from tsdb.db import DbStats
 
@@ -75,6 +80,7 @@ class SelfMetrics:
         self.maintenance_failures = Counter(
             "o11y_maintenance_failures", "Rounds of background work that failed.", registry=registry
         )
+        self.snapshots = Counter("o11y_snapshots", "Snapshots that were made.", registry=registry)
 
     def observe_storage(
         self, tenants: Callable[[], list[str]], stats: Callable[[], Iterable[DbStats]]
@@ -107,39 +113,66 @@ class SelfMetrics:
 
 
 class HttpMetrics:
-    """Requests, by the path of their route; ``other`` is what leads nowhere."""
+    """Requests, by the path of their route; ``other`` is what leads nowhere. A collector.
+
+    Counted on the event loop only.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.in_flight = Gauge(
-            "o11y_http_requests_in_flight", "Requests being answered.", registry=registry
-        )
-        self._requests = Counter(
-            "o11y_http_requests",
-            "Answered requests; 499 is an asker who did not wait.",
-            ["path", "code"],
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "o11y_http_request_duration_seconds",
-            "Time from a request's head to the end of its answer.",
-            ["path"],
-            registry=registry,
-            buckets=_SECONDS,
-        )
-        self._received = Counter(
-            "o11y_http_received_bytes", "Bodies received.", ["path"], registry=registry
-        )
-        self._sent = Counter("o11y_http_sent_bytes", "Bodies sent.", ["path"], registry=registry)
+        self.in_flight = 0
+        self._paths: dict[str, _Path] = {}
+        registry.register(self)
         registry.register(_ClosedConnections())
 
     def answered(
         self, path: str, status: int, seconds: float, received_bytes: int, sent_bytes: int
     ) -> None:
         """Counts one request."""
-        self._requests.labels(path, str(status)).inc()
-        self._duration.labels(path).observe(seconds)
-        self._received.labels(path).inc(received_bytes)
-        self._sent.labels(path).inc(sent_bytes)
+        row = self._paths.get(path)
+        if row is None:
+            row = self._paths[path] = _Path()
+        row.codes[status] = row.codes.get(status, 0) + 1
+        row.durations.add(seconds)
+        row.received_bytes += received_bytes
+        row.sent_bytes += sent_bytes
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "o11y_http_requests_in_flight", "Requests being answered.", value=self.in_flight
+        )
+        requests = CounterMetricFamily(
+            "o11y_http_requests",
+            "Answered requests; 499 is an asker who did not wait.",
+            labels=["path", "code"],
+        )
+        durations = HistogramMetricFamily(
+            "o11y_http_request_duration_seconds",
+            "Time from a request's head to the end of its answer.",
+            labels=["path"],
+        )
+        received = CounterMetricFamily(
+            "o11y_http_received_bytes", "Bodies received.", labels=["path"]
+        )
+        sent = CounterMetricFamily("o11y_http_sent_bytes", "Bodies sent.", labels=["path"])
+        for path, row in list(self._paths.items()):
+            for code, count in list(row.codes.items()):
+                requests.add_metric([path, str(code)], count)
+            row.durations.fill(durations, [path])
+            received.add_metric([path], row.received_bytes)
+            sent.add_metric([path], row.sent_bytes)
+        yield from (requests, durations, received, sent)
+
+
+class _Path:
+    """What has come and gone under one path."""
+
+    __slots__ = ("codes", "durations", "received_bytes", "sent_bytes")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, int] = {}
+        self.durations = Durations(_SECONDS)
+        self.received_bytes = 0
+        self.sent_bytes = 0
 
 
 class _ClosedConnections:

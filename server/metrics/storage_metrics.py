@@ -39,6 +39,7 @@ class _Duration:
 
 
 _TABLE = (
+    _Plain("databases", "o11y_open_tenants", "Tenants in memory."),
     _Plain("head_series", "o11y_head_series", "Series in memory."),
     _Plain(
         "head_samples",
@@ -50,6 +51,11 @@ _TABLE = (
         "head_pool_bytes",
         "o11y_head_pool_bytes",
         "Memory of histograms and of samples with start times that wait for a seal.",
+    ),
+    _Plain(
+        "head_table_bytes",
+        "o11y_head_table_bytes",
+        "Memory of what is known of the series in memory: keys, labels, tables.",
     ),
     _Plain("exemplars", "o11y_exemplars", "Exemplars kept."),
     _Plain("blocks", "o11y_blocks", "Blocks on disk."),
@@ -65,10 +71,44 @@ _TABLE = (
         "o11y_block_damaged_frames",
         "Damaged parts that were found in blocks.",
     ),
-    _Plain("dropped_blocks", "o11y_dropped_blocks_total", "Blocks older than the retention.", True),
+    _Plain(
+        "lost_ranges",
+        "o11y_lost_ranges",
+        "Stretches of time of which damage has taken samples; queries of them are warned.",
+    ),
+    _Plain("quarantined_files", "o11y_quarantined_files", "Damaged files that are kept."),
+    _Plain(
+        "dropped_blocks", "o11y_dropped_blocks_total", "Blocks that a retention has dropped.", True
+    ),
+    _Plain(
+        "retention_held",
+        "o11y_retention_held",
+        "Blocks that are not dropped because the clock has jumped.",
+    ),
+    _Duration("merges", "merge_seconds", "o11y_merge_duration_seconds", "Time of a merge."),
+    _Plain("merge_failures", "o11y_merge_failures_total", "Merges that were given up.", True),
+    _Plain(
+        "merge_skipped",
+        "o11y_merge_skipped_total",
+        "Merges put off because the disk had no room for them.",
+        True,
+    ),
+    _Plain("merge_written_bytes", "o11y_merge_written_bytes_total", "Size of merged blocks.", True),
+    _Plain(
+        "merge_damaged_blocks",
+        "o11y_merge_damaged_blocks_total",
+        "Damaged blocks that were merged as far as they are sound.",
+        True,
+    ),
+    _Plain("deletions_waiting", "o11y_deletions_waiting", "Deletions that merges have yet to do."),
     _Plain("wal_segments", "o11y_wal_segments", "Segments of the logs."),
     _Plain("wal_bytes", "o11y_wal_bytes", "Size of the logs."),
     _Plain("wal_fsyncs", "o11y_wal_fsyncs_total", "Syncs of the logs.", True),
+    _Plain(
+        "wal_unsynced_bytes",
+        "o11y_wal_unsynced_bytes",
+        "What is acknowledged and not synced yet.",
+    ),
     _Plain(
         "wal_failures", "o11y_wal_failures_total", "Writes or syncs of a log that failed.", True
     ),
@@ -124,14 +164,15 @@ class StorageCollector:
     def __init__(
         self, tenants: Callable[[], list[str]], stats: Callable[[], Iterable[DbStats]]
     ) -> None:
-        """*tenants* names all that are on disk, *stats* gives the numbers of those open."""
+        """*tenants* names all that are on disk; *stats* gives the numbers of those open, and what
+        others had counted before they were closed.
+        """
         self._tenants = tenants
         self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
         stats = list(self._stats())
         yield GaugeMetricFamily("o11y_tenants", "Tenants on disk.", len(self._tenants()))
-        yield GaugeMetricFamily("o11y_open_tenants", "Tenants in memory.", len(stats))
         for row in _TABLE:
             yield _family(row, stats)
         refused: Counter[str] = Counter()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.queries import QUERIES, QUICK
+from benchmarks.remote_write import varint
 from benchmarks.report import advantage
 from benchmarks.workload import Workload, labels_of, scrape_bytes, values_of, varint_columns
 from series.labels import Labels
-from tests.harness.remote_write import varint
 from wire.remote_write import decode
 
 SMALL = Workload(instances=7, span_s=1800, samples_per_request=1000, start_ms=1_700_000_040_000)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.api import Api
+from benchmarks.remote_write import Sender, compress, encode_labels, encode_sample, field
 from promql.duration_values import InvalidQuery
 from promql.engine import Engine
 from promql.env import QueryTimes
@@ -17,8 +19,6 @@ from series.ports import Context, Source, TooManySamples
 from tests.differential.data import Data
 from tests.differential.dialect import to_old_dialect
 from tests.differential.generate import Question
-from tests.harness.api import Api
-from tests.harness.remote_write import Sender, compress, encode_labels, encode_sample, field
 from tests.promqltest_compare import FloatRows, float_rows
 from tests.wire.histograms import Sent
 from tsdb.db import DbOptions

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from benchmarks.api import Api
+from benchmarks.remote_write import Sender
 from tests.differential.data import SPAN_MS, Data, make_data
 from tests.differential.dialect import FLAGS
 from tests.differential.generate import Writer
 from tests.differential.mistakes import MISTAKES
 from tests.differential.sides import write_body
-from tests.harness.api import Api
-from tests.harness.remote_write import Sender
 from tests.harness.servers import Absent, start_o11y, start_prometheus
 
 pytestmark = pytest.mark.server

@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
 from scrape.dns import build_query
-from tests.fuzz import corpora_protobuf
+from tests.fuzz import corpora_protobuf, targets_block, targets_disk, targets_prometheus
 from tests.fuzz.corpora_protobuf import Files
 from tests.fuzz.targets import CORPUS
 from tests.wire import encode
@@ -314,6 +314,9 @@ def main() -> None:
         "limits": _texts(_LIMITS),
         "discovered": _discovered(),
         "dns": _dns(),
+        "block_index": targets_block.inputs(),
+        **targets_disk.inputs(),
+        **targets_prometheus.inputs(),
     }
     for target, files in made.items():
         directory = CORPUS / target

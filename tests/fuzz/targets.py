@@ -18,12 +18,16 @@ NAMES = {
     "targets_text": ("exposition_text", "openmetrics", "influx", "json_lines", "otlp_json"),
     "targets_asked": ("promql", "prometheus_yml", "discovered", "dns"),
     "targets_server": ("query_params", "push_path", "limits"),
+    "targets_block": ("block_index",),
+    "targets_disk": ("log_record", "log_segment", "exemplars", "manifest", "frame"),
+    "targets_prometheus": ("prometheus_chunk", "prometheus_series", "prometheus_tombstones"),
 }  # fmt: skip
 """The targets by the file that holds them; a run imports only what it fuzzes."""
 ALL = tuple(name for names in NAMES.values() for name in names)
 COMPILED = (
     "remote_write", "remote_write_2", "otlp", "exposition_protobuf", "exposition_text",
-    "openmetrics", "otlp_json",
+    "openmetrics", "otlp_json", "block_index", "prometheus_chunk", "prometheus_series",
+    "log_record", "frame",
 )  # fmt: skip
 """Those whose inputs are read by kernels."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.harness.processes import Process, free_port
+from benchmarks.processes import Process, free_port
 from tests.harness.servers import READY_S, Server, program, start_at
 
 CADDY = """\

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from tests.harness.api import LabelSet
+from benchmarks.api import LabelSet
 
 ODD = (math.nan, math.inf, -math.inf, 0.0, -0.0, 5e-324, -1.7976931348623157e308, 1 / 3, 1e21)
 """Values that a careless reader or writer of numbers gets wrong."""

@@ -1,74 +1,48 @@
 """Our server and its real counterparts, each started on a free loopback port and ready for use.
 
-A missing program raises ``Absent`` with the Debian package that holds it; tests turn that into a
-skip, benchmarks leave the peer out.
+Those that are measured too come from ``benchmarks.servers``; here are the others.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
-import httpx
 import yaml
 
-from tests.harness.processes import Process, find_program, free_port
+from benchmarks.processes import free_port
+from benchmarks.servers import (
+    COMPILE_S,
+    O11Y,
+    READY_S,
+    ROOT,
+    Absent,
+    Server,
+    program,
+    start_at,
+    start_o11y,
+    start_program,
+    start_prometheus,
+    start_victoria_metrics,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-O11Y = Path(sys.prefix) / "bin" / "o11y"
-READY_S = 30
-COMPILE_S = 300
-"""How long the first start of our server may take, which compiles the kernels."""
-
-
-class Absent(Exception):
-    """A program this machine does not have."""
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running, ready server."""
-
-    process: Process
-    url: str
-
-    @property
-    def address(self) -> str:
-        """HOST:PORT."""
-        return self.url.removeprefix("http://")
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.process.__exit__(kind, error, trace)
-
-
-def program(name: str, package: str) -> str:
-    """The path of *name*; Absent when *package* is not installed."""
-    found = find_program(name)
-    if found is None:
-        raise Absent(f"no {name} here (apt-get install {package})")
-    return found
-
-
-def start_o11y(
-    data: Path,
-    log: Path,
-    *arguments: str,
-    listen: str = "127.0.0.1:0",
-    ready_s: float = COMPILE_S,
-    prefix: Sequence[str] = (),
-) -> Server:
-    """``o11y serve`` on *data*, when /-/ready says 200."""
-    argv = [*prefix, str(O11Y), "serve", "--data", str(data), "--listen", listen, *arguments]
-    return _start(argv, log, r"((?:127\.0\.0\.1|\[::1\]):[1-9]\d*)", "/-/ready", ready_s)
+__all__ = [
+    "COMPILE_S",
+    "O11Y",
+    "READY_S",
+    "ROOT",
+    "Absent",
+    "Server",
+    "program",
+    "run_config",
+    "start_agent",
+    "start_at",
+    "start_example",
+    "start_node_exporter",
+    "start_o11y",
+    "start_prometheus",
+    "start_victoria_metrics",
+    "start_vmagent",
+]
 
 
 def run_config(
@@ -85,31 +59,6 @@ def run_config(
     }
 
 
-def start_prometheus(
-    home: Path,
-    config: Mapping[str, object] | None = None,
-    *arguments: str,
-    address: str | None = None,
-    prefix: Sequence[str] = (),
-) -> Server:
-    """Debian's Prometheus in the directory *home*, accepting remote write."""
-    binary = program("prometheus", "prometheus")
-    home.mkdir(parents=True, exist_ok=True)
-    file = home / "prometheus.yml"
-    file.write_text(yaml.safe_dump(dict(config or {}), sort_keys=False))
-    argv = [
-        *prefix,
-        binary,
-        f"--config.file={file}",
-        f"--storage.tsdb.path={home / 'data'}",
-        f"--web.listen-address={address or '127.0.0.1:0'}",
-        "--web.enable-remote-write-receiver",
-        *arguments,
-    ]
-    listening = r'msg="Listening on" address=(\S+)'
-    return _start(argv, home / "prometheus.log", listening, "/-/ready", READY_S)
-
-
 def start_agent(home: Path, config: Mapping[str, object]) -> Server:
     """Debian's Prometheus as an agent in the directory *home*: it scrapes and forwards."""
     binary = program("prometheus", "prometheus")
@@ -124,7 +73,7 @@ def start_agent(home: Path, config: Mapping[str, object]) -> Server:
         "--web.listen-address=127.0.0.1:0",
     ]
     listening = r'msg="Listening on" address=(\S+)'
-    return _start(argv, home / "agent.log", listening, "/-/ready", READY_S)
+    return start_program(argv, home / "agent.log", listening, "/-/ready")
 
 
 def start_vmagent(home: Path, targets: Mapping[str, str], write_url: str, key: str) -> Server:
@@ -145,73 +94,17 @@ def start_vmagent(home: Path, targets: Mapping[str, str], write_url: str, key: s
         f"-remoteWrite.tmpDataPath={home / 'queue'}",
         f"-httpListenAddr={address}",
     ]
-    return _start(
-        argv, home / "vmagent.log", f"({address.replace('.', '[.]')})", "/health", READY_S
-    )
+    return start_program(argv, home / "vmagent.log", f"({address.replace('.', '[.]')})", "/health")
 
 
 def start_node_exporter(log: Path) -> Server:
     """Debian's node exporter."""
     binary = program("prometheus-node-exporter", "prometheus-node-exporter")
     argv = [binary, "--web.listen-address=127.0.0.1:0"]
-    return _start(argv, log, r'msg="Listening on" address=(\S+)', "/metrics", READY_S)
+    return start_program(argv, log, r'msg="Listening on" address=(\S+)', "/metrics")
 
 
 def start_example(log: Path, *arguments: str) -> Server:
     """examples/inference.py."""
     argv = [sys.executable, str(ROOT / "examples" / "inference.py"), "--port", "0", *arguments]
-    return _start(argv, log, r"http://(127\.0\.0\.1:\d+)/metrics", "/metrics", READY_S)
-
-
-def start_victoria_metrics(home: Path, *arguments: str, prefix: Sequence[str] = ()) -> Server:
-    """Debian's VictoriaMetrics in the directory *home*, whose queries see the newest samples."""
-    binary = program("victoria-metrics", "victoria-metrics")
-    home.mkdir(parents=True, exist_ok=True)
-    address = f"127.0.0.1:{free_port()}"
-    argv = [
-        *prefix,
-        binary,
-        f"-storageDataPath={home / 'data'}",
-        f"-httpListenAddr={address}",
-        "-search.latencyOffset=1ms",
-        *arguments,
-    ]
-    log = home / "victoria-metrics.log"
-    return _start(argv, log, f"({address.replace('.', '[.]')})", "/health", READY_S)
-
-
-def start_at(
-    argv: Sequence[str], log: Path, address: str, probe: str, ready_s: float = READY_S
-) -> Server:
-    """A program that was told to listen at *address*, when *probe* says 200 there."""
-    return _when_ready(Process(argv, log), address, probe, ready_s)
-
-
-def _start(argv: Sequence[str], log: Path, listening: str, probe: str, ready_s: float) -> Server:
-    process = Process(argv, log)
-    try:
-        address = process.wait_for_output(listening, ready_s)[1]
-    except BaseException:
-        process.kill()
-        raise
-    return _when_ready(process, address, probe, ready_s)
-
-
-def _when_ready(process: Process, address: str, probe: str, ready_s: float) -> Server:
-    server = Server(process, f"http://{address}")
-    try:
-        with httpx.Client(base_url=server.url, timeout=5, trust_env=False) as client:
-            process.wait_until(
-                lambda: _answers(client, probe), ready_s, f"{server.url}{probe} answered 200"
-            )
-    except BaseException:
-        process.kill()
-        raise
-    return server
-
-
-def _answers(client: httpx.Client, path: str) -> bool:
-    try:
-        return client.get(path).status_code == 200
-    except httpx.TransportError:
-        return False
+    return start_program(argv, log, r"http://(127\.0\.0\.1:\d+)/metrics", "/metrics")

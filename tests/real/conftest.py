@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.processes import free_port
 from tests.harness import servers
-from tests.harness.processes import free_port
 from tests.harness.servers import Absent, Server
 
 KEYS_CREATE = [str(servers.O11Y), "keys", "create"]

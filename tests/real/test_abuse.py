@@ -22,9 +22,8 @@ import numpy as np
 import pytest
 import zstandard
 
-from tests.harness import servers
-from tests.harness.processes import memory_bytes
-from tests.harness.remote_write import (
+from benchmarks.processes import memory_bytes
+from benchmarks.remote_write import (
     Sender,
     compress,
     encode_labels,
@@ -32,6 +31,7 @@ from tests.harness.remote_write import (
     varint,
     write_body,
 )
+from tests.harness import servers
 from tests.harness.servers import Server
 
 pytestmark = pytest.mark.server

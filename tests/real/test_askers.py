@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.api import Api
+from benchmarks.processes import free_port, wait_for
+from benchmarks.remote_write import Sender, write_body
 from tests.harness import servers
-from tests.harness.api import Api
-from tests.harness.processes import free_port, wait_for
-from tests.harness.remote_write import Sender, write_body
 from tests.harness.servers import Absent, Server
 from tests.real.conftest import make_key
 

@@ -20,9 +20,9 @@ from urllib.parse import quote, urlsplit
 import numpy as np
 import pytest
 
+from benchmarks.processes import cpu_seconds
+from benchmarks.remote_write import Sender, compress, encode_labels, encode_series
 from tests.harness import servers
-from tests.harness.processes import cpu_seconds
-from tests.harness.remote_write import Sender, compress, encode_labels, encode_series
 
 pytestmark = pytest.mark.server
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, push_to_gateway
 
+from benchmarks.api import Api, LabelSet, Points, as_numbers
+from benchmarks.processes import free_port, wait_for
 from tests.harness import exporters, servers
-from tests.harness.api import Api, LabelSet, Points, as_numbers
-from tests.harness.processes import free_port, wait_for
 from tests.harness.servers import Absent, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.long]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.api import Answer, differences, to_answer
-from tests.harness.processes import NotStarted, Process
-from tests.harness.remote_write import encode_labels, encode_series, varint
+from benchmarks.api import Answer, differences, to_answer
+from benchmarks.processes import NotStarted, Process
+from benchmarks.remote_write import encode_labels, encode_series, varint
 
 A, B = (("job", "a"),), (("job", "b"),)
 

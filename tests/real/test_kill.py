@@ -26,8 +26,8 @@ import numpy.typing as npt
 import orjson
 import pytest
 
+from benchmarks.remote_write import Sender, compress, encode_labels, encode_series
 from tests.harness import servers
-from tests.harness.remote_write import Sender, compress, encode_labels, encode_series
 from tests.harness.servers import Server
 
 pytestmark = pytest.mark.server

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.api import Api
 from tests.harness import servers
-from tests.harness.api import Api
 from tests.harness.servers import ROOT, Server
 from tests.real.conftest import make_key
 

@@ -20,8 +20,8 @@ from prometheus_client.exposition import (
     pushadd_to_gateway,
 )
 
+from benchmarks.processes import find_program
 from tests.harness import servers
-from tests.harness.processes import find_program
 from tests.harness.servers import Server
 from tests.real.conftest import make_key
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks.processes import cpu_seconds, memory_bytes
+from benchmarks.remote_write import Sender, compress, encode_labels, encode_sample, field
 from tests.harness import servers
-from tests.harness.processes import cpu_seconds, memory_bytes
-from tests.harness.remote_write import Sender, compress, encode_labels, encode_sample, field
 from tests.harness.servers import Server
 
 pytestmark = pytest.mark.server

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.api import Api
+from benchmarks.processes import find_program, wait_for
+from benchmarks.remote_write import Sender, write_body
 from tests.harness import servers
-from tests.harness.api import Api
-from tests.harness.processes import find_program, wait_for
-from tests.harness.remote_write import Sender, write_body
 from tests.harness.servers import Absent, Server, start_prometheus
 from tests.real.conftest import make_key
 

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.api import Api
+from benchmarks.processes import Process, find_program, free_port, wait_for
 from tests.harness import readme, servers
-from tests.harness.api import Api
-from tests.harness.processes import Process, find_program, free_port, wait_for
 from tests.harness.readme import Command
 from tests.harness.servers import ROOT, Server
 from tests.real.conftest import make_key

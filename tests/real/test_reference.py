@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.harness.api import Answer, Api, differences
+from benchmarks.api import Answer, Api, differences
 from tests.real.conftest import Scene
 
 pytestmark = pytest.mark.server

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.api import Api
 from tests.harness import servers
-from tests.harness.api import Api
 from tests.real.conftest import make_key
 
 pytestmark = [pytest.mark.server, pytest.mark.long]

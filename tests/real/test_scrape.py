@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.api import Api, LabelSet, Points, as_numbers
+from benchmarks.processes import cpu_seconds, free_port, wait_for
 from tests.harness import servers
-from tests.harness.api import Api, LabelSet, Points, as_numbers
-from tests.harness.processes import cpu_seconds, free_port, wait_for
 from tests.harness.servers import Absent, Server
 
 pytestmark = pytest.mark.server

@@ -19,10 +19,10 @@ from prometheus_client import (
     start_http_server,
 )
 
+from benchmarks.api import Api, LabelSet
+from benchmarks.processes import wait_for
 from tests.harness import servers
-from tests.harness.api import Api, LabelSet
 from tests.harness.pages import RecordingPage, bits
-from tests.harness.processes import wait_for
 
 pytestmark = pytest.mark.server
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.harness.api import Api, LabelSet, Refused
+from benchmarks.api import Api, LabelSet, Refused
+from benchmarks.processes import wait_for
 from tests.harness.pages import ODD, RecordingPage, bits
-from tests.harness.processes import wait_for
 from tests.harness.servers import (
     Absent,
     Server,

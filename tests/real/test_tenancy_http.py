@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.processes import Process
+from benchmarks.remote_write import HEADERS, write_body
 from tests.harness import servers
-from tests.harness.processes import Process
-from tests.harness.remote_write import HEADERS, write_body
 from tests.harness.servers import Server
 from tests.real.conftest import make_key
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.api import Api, Refused, differences, to_answer
 from tests.harness import servers
-from tests.harness.api import Api, Refused, differences, to_answer
 from tests.real.conftest import Scene
 
 pytestmark = pytest.mark.server

@@ -8,6 +8,7 @@ from server.front import Front
 from server.http import Message
 from server.routes import ROUTES
 from tests.server.conftest import Asker, concrete, up
+from tsdb.log.progress import ReplayProgress
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.path)
@@ -66,7 +67,7 @@ def test_every_route_is_documented(asker: Asker) -> None:
 
 def test_the_front_door_says_not_yet() -> None:
     """Until the house is open only /-/healthy answers 200; then it stands in the way of nothing."""
-    front = Front()
+    front = Front(ReplayProgress())
 
     def status(path: str) -> int:
         sent: list[Message] = []

@@ -1,7 +1,10 @@
 """The program: flags, start, end, and the other commands."""
 
 import json
+import os
 import re
+import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,8 +15,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 import pytest
 
+from benchmarks.processes import NotStarted, wait_for
 from tests.harness import servers
-from tests.harness.processes import NotStarted
 from tests.harness.servers import Server
 from tests.server.conftest import WRITE
 from tests.wire import encode
@@ -39,6 +42,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         ("serve", "--no-such-flag"),
         ("serve", "--listen", "nonsense"),
         ("serve", "--retention", "soon"),
+        ("serve", "--wal-sync", "sometimes"),
+        ("serve", "--storage.reserve", "much"),
         ("query", "up", "--start", "1"),
         ("query", "up", "-o", "yaml"),
         ("keys", "create", "--tenant", "a/b", "--role", "read", "--keys", "unused"),
@@ -169,3 +174,58 @@ def test_keys_are_printed_alone(tmp_path: Path) -> None:
     done = run("keys", "create", "--tenant", "acme", "--role", "write", "--keys", str(path))
     assert re.fullmatch(r"hk-[A-Za-z0-9_-]{43}\n", done.stdout)
     assert "acme" in done.stderr and done.stdout.strip() not in done.stderr
+
+
+def test_a_clean_stop_leaves_nothing_to_replay(tmp_path: Path) -> None:
+    """The log is sealed into blocks, which answer after the start."""
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as first:
+        _send(first, 5.0)
+        assert first.process.terminate() == 0
+    assert [path.name for path in (tmp_path / "data").rglob("*.wal")] == []
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as second:
+        answer = httpx.get(f"{second.url}/api/v1/query", params={"query": "kept"}).json()
+        assert answer["data"]["result"][0]["value"][1] == "5"
+        page = httpx.get(f"{second.url}/metrics").text
+        assert "\no11y_replay_samples_total 0.0\n" in page and "\no11y_blocks 1.0\n" in page
+
+
+def test_a_second_sigterm_ends_at_once_and_loses_nothing(tmp_path: Path) -> None:
+    """While the first one waits for a request that does not end."""
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as first:
+        _send(first, 6.0)
+        host, port = first.address.split(":")
+        with socket.create_connection((host, int(port))) as slow:
+            slow.sendall(b"POST /api/v1/write HTTP/1.1\r\nhost: localhost\r\n")
+            slow.sendall(b"content-length: 100\r\n\r\nnot all of it")
+            wait_for(lambda: "in_flight 2.0" in httpx.get(f"{first.url}/metrics").text, "in flight")
+            os.kill(first.process.pid, signal.SIGTERM)
+            time.sleep(0.5)
+            assert first.process.running
+            began = time.monotonic()
+            assert first.process.terminate() == 1
+            assert time.monotonic() - began < 2
+    assert "ended at once by a second signal" in first.process.output
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as second:
+        answer = httpx.get(f"{second.url}/api/v1/query", params={"query": "kept"}).json()
+        assert answer["data"]["result"][0]["value"][1] == "6"
+
+
+@pytest.mark.parametrize("sync", ["interval=1s", "off"])
+def test_what_was_not_synced_survives_a_kill(tmp_path: Path, sync: str) -> None:
+    """And the banner tells that a power failure is another matter."""
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log", "--wal-sync", sync) as first:
+        assert f"  sync       {sync}: a power failure may take" in first.process.output
+        for value in range(5):
+            _send(first, float(value), value)
+        first.process.kill()
+    with servers.start_o11y(tmp_path / "data", tmp_path / "log") as second:
+        query = {"query": "count_over_time(kept[1h])"}
+        answer = httpx.get(f"{second.url}/api/v1/query", params=query).json()
+        assert answer["data"]["result"][0]["value"][1] == "5"
+
+
+def _send(server: Server, value: float, seconds_ago: int = 0) -> None:
+    """One sample of ``kept``."""
+    time_ms = int(time.time() * 1000) - 1000 * seconds_ago
+    body = encode.snappy(encode.series(encode.Series([(b"__name__", b"kept")], [(time_ms, value)])))
+    assert httpx.post(f"{server.url}/api/v1/write", content=body, headers=WRITE).is_success

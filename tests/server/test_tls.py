@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.processes import Process
 from server.tls import TlsError, check_certificate
-from tests.harness.processes import Process
 from tests.harness.servers import COMPILE_S, O11Y
 from tests.server.conftest import WRITE
 from tests.wire import encode

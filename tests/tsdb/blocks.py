@@ -1,6 +1,5 @@
-"""Blocks for tests: written from plain dicts, with fingerprints hashed from the labels."""
+"""Blocks for tests: written from plain dicts under one seed."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,12 @@ from tests.tsdb.contents import Content, Value, build, content, contents
 from tsdb.block.block import Block
 from tsdb.block.cache import BlockCache
 from tsdb.block.format import BlockMeta, block_directory
-from tsdb.block.writer import write_block
+from tsdb.block.writer import BlockWriter
 from tsdb.files import Files
+from tsdb.head.registry import fingerprints_of
 from tsdb.view.part import Fingerprints
 
+SEED = bytes(range(16))
 Samples = Sequence[tuple[int, Value]]
 Data = Mapping[Labels, Samples]
 
@@ -31,13 +32,12 @@ class QuietFiles(Files):
         pass
 
 
-def fingerprint(labels: Labels) -> tuple[int, int]:
-    digest = hashlib.blake2b(labels.key, digest_size=16).digest()
-    return int.from_bytes(digest[:8], "little"), int.from_bytes(digest[8:], "little")
-
-
 def fingerprints(series: Sequence[Labels]) -> Fingerprints:
-    return np.array([fingerprint(one) for one in series], dtype=np.uint64).reshape(-1, 2)
+    """Those of the labels in the blocks of this file."""
+    keys = [one.key for one in series]
+    ends = np.cumsum([len(key) for key in keys], dtype=np.int64)
+    starts = ends - np.array([len(key) for key in keys], dtype=np.int64)
+    return fingerprints_of(SEED, np.frombuffer(b"".join(keys), dtype=np.uint8), starts, ends)
 
 
 def batch_of(data: Data) -> SeriesBatch:
@@ -56,8 +56,13 @@ def write(
     root: Path, sequence: int, data: Data, cache: BlockCache, *, late: bool = False
 ) -> BlockMeta:
     """Writes the block; every series of *data* has a sample at least."""
-    prints = fingerprints(sorted(data))
-    return write_block(root, sequence, batch_of(data), prints, late=late, files=cache.files)
+    writer = BlockWriter(root, sequence, late=late, seed=SEED, files=cache.files)
+    try:
+        writer.add(batch_of(data))
+        return writer.finish()
+    except OSError:
+        writer.abandon()
+        raise
 
 
 def block(root: Path, sequence: int, data: Data, cache: BlockCache) -> Block:

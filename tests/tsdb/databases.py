@@ -1,5 +1,6 @@
 """Helpers of the tests of the write side: databases, faulty disks, reading everything back."""
 
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from series.labels import Labels
 from series.ports import Appended, Context, Hints
 from tests.tsdb.contents import Content, Value, build, content, contents
 from tsdb.db import Db, DbOptions
+from tsdb.disk_space import NO_RESERVE, Reserve
 from tsdb.files import Files
 from tsdb.store import Store
 
@@ -38,10 +40,14 @@ def open_store(
     now_ms: Callable[[], int] = lambda: NOW_MS,
     options: DbOptions | None = None,
     arena_pages: int = 1 << 16,
+    reserve: Reserve = NO_RESERVE,
+    monotonic: Callable[[], float] | None = None,
 ) -> Store:
+    options = options or DbOptions()
     return Store.open(
-        directory, options or DbOptions(), now_ms, files=files, arena_pages=arena_pages
-    )
+        directory, options, now_ms, files=files, arena_pages=arena_pages, reserve=reserve,
+        monotonic=monotonic or (lambda: now_ms() / 1000),
+    )  # fmt: skip
 
 
 def everything(db: Db | None) -> Bits:
@@ -68,17 +74,18 @@ def bits(samples: Sequence[tuple[int, int, Value]]) -> Bits:
 
 
 class FaultyFiles(Files):
-    """A disk whose acts fail where ``fails(act)`` says so; a write that fails is torn midway.
+    """A disk whose acts fail where ``fails(act)`` says so, with the error *code*.
 
-    A sync that does not fail is not waited for.
+    A write that fails is torn midway. A sync that does not fail is not waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, code: int = errno.EIO) -> None:
         self.fails: Callable[[str], bool] = lambda act: False
+        self._code = code
 
     def _maybe(self, act: str) -> None:
         if self.fails(act):
-            raise OSError(5, f"injected failure of {act}")
+            raise OSError(self._code, f"injected failure of {act}")
 
     def create(self, path: Path) -> int:
         self._maybe("create")
@@ -98,6 +105,10 @@ class FaultyFiles(Files):
     def truncate(self, path: Path, size_bytes: int) -> None:
         self._maybe("truncate")
         super().truncate(path, size_bytes)
+
+    def link(self, old: Path, new: Path) -> None:
+        self._maybe("link")
+        super().link(old, new)
 
     def unlink(self, path: Path) -> None:
         self._maybe("unlink")

@@ -6,6 +6,7 @@ Names that were made, renamed or removed are there or not, in any choice, until 
 was synced; a rename is one change. What was synced stays.
 """
 
+import os
 import random
 import threading
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ class Recorder(Files):
         self._root = root
         self._lock = threading.Lock()
         self._inode_of_fd: dict[int, int] = {}
+        self._inode_of_number: dict[int, int] = {}
         self._position: dict[int, int] = {}
         self._inodes = 0
 
@@ -49,8 +51,15 @@ class Recorder(Files):
         with self._lock:
             self._inodes += 1
             self._inode_of_fd[fd] = self._inodes
+            self._inode_of_number[os.fstat(fd).st_ino] = self._inodes
             self._position[fd] = 0
             self.acts.append(Act("create", path, self._inodes))
+        return fd
+
+    def open(self, path: Path) -> int:
+        fd = super().open(path)
+        with self._lock:
+            self._inode_of_fd[fd] = self._inode_of_number[os.fstat(fd).st_ino]
         return fd
 
     def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> None:
@@ -73,6 +82,10 @@ class Recorder(Files):
     def rename(self, old: Path, new: Path) -> None:
         super().rename(old, new)
         self._note(Act("rename", old, other=new))
+
+    def link(self, old: Path, new: Path) -> None:
+        super().link(old, new)
+        self._note(Act("link", old, other=new))
 
     def unlink(self, path: Path) -> None:
         super().unlink(path)
@@ -187,6 +200,10 @@ class Disk:
         elif act.kind == "rename":
             assert act.other.parent == act.path.parent
             parent.change({name: None, act.other.name: parent.now[name]})
+        elif act.kind == "link":
+            other = self._find(act.other.parent)
+            assert isinstance(other, _Directory)
+            other.change({act.other.name: parent.now[name]})
         elif act.kind == "unlink":
             parent.change({name: None})
         elif act.kind == "remove_tree":

@@ -17,11 +17,15 @@ from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from series.ports import StorageError
 from tests.examples import examples
-from tests.tsdb.blocks import Data, QuietFiles, bits, block, fingerprints, rows_of, write
+from tests.tsdb.blocks import SEED, Data, QuietFiles, bits, block, fingerprints, rows_of, write
 from tests.tsdb.contents import values
+from tsdb.block import format as block_format
 from tsdb.block.block import Block
 from tsdb.block.cache import BlockCache
-from tsdb.block.format import DATA_HEADER, block_directory
+from tsdb.block.format import DATA_HEADER, TRAILER, block_directory
+from tsdb.block.index_copy import read_meta
+from tsdb.versions import UnsupportedFormat
+from tsdb.view.part import PartLost
 
 _values = st.one_of(
     st.floats(width=64),
@@ -90,6 +94,19 @@ def test_rows_scraped_together_share_their_times(tmp_path: Path, cache: BlockCac
     assert made.meta.data_bytes < 60 * 400
 
 
+def test_a_row_that_began_later_shares_the_times_it_has(tmp_path: Path, cache: BlockCache) -> None:
+    """Where the columns of the range are the same, though not those of the whole rows."""
+    data: Data = {
+        Labels.of({"__name__": "m", "i": "0"}): _long(1440),
+        Labels.of({"__name__": "m", "i": "1"}): _long(1440)[480:],
+        Labels.of({"__name__": "m", "i": "2"}): _long(1440)[960:],
+    }
+    made = block(tmp_path, 1, data, cache)
+    got = made.read(np.arange(3), 1000 * 15_000, 1100 * 15_000)
+    assert len(set(got.time_starts.tolist())) == 1
+    assert rows_of(got) == [bits(one, 15_000_000, 16_500_000) for one in data.values()]
+
+
 def test_an_estimate_follows_the_range(tmp_path: Path, cache: BlockCache) -> None:
     """The estimate is near the count, and nothing outside of the block's time."""
     made = block(tmp_path, 1, {Labels.of({"a": "b"}): _long(480)}, cache)
@@ -126,38 +143,114 @@ def _three_by_five() -> Data:
 
 @pytest.mark.parametrize("step", _STEPS)
 def test_every_damaged_byte_of_the_index_is_noticed(tmp_path: Path, step: int) -> None:
-    """One byte changed anywhere, or the last one gone: the read fails, naming the file."""
-    meta = write(tmp_path, 1, _three_by_five(), BlockCache(QuietFiles()))
+    """One byte changed anywhere, or the last one gone: noted, and all is read by the copy."""
+    data = _three_by_five()
+    wanted = [bits(samples) for _, samples in sorted(data.items())]
+    meta = write(tmp_path, 1, data, BlockCache(QuietFiles()))
     directory = block_directory(tmp_path, 1)
     path = directory / "index"
     good = path.read_bytes()
-    for damaged in [*(_flipped(good, at) for at in range(0, len(good), step)), good[:-1]]:
-        path.write_bytes(damaged)
-        with pytest.raises(StorageError, match=str(path)):
-            Block(directory, meta, BlockCache(QuietFiles())).read(np.arange(3), 0, 100)
+    for damaged in [*(_flipped(good, at) for at in range(0, len(good), step)), good[:-1], None]:
+        path.unlink() if damaged is None else path.write_bytes(damaged)
+        cache = BlockCache(QuietFiles())
+        made = Block(directory, meta, cache)
+        assert rows_of(made.read(np.arange(3), 0, 100)) == wanted
+        assert made.damage_texts() == [made.index_damage]
+        assert made.index_damage.startswith(f"{path} is damaged at offset ")
+        assert cache.notes.counts["index"] == 1
+        assert made.damage(np.arange(3)) == []
+
+
+@pytest.mark.parametrize("step", _STEPS)
+def test_every_damaged_byte_of_the_copy_is_noticed_when_it_is_needed(
+    tmp_path: Path, step: int
+) -> None:
+    """With the index damaged too, the block is lost, and every call says so naming the file."""
+    meta = write(tmp_path, 1, _three_by_five(), BlockCache(QuietFiles()))
+    directory = block_directory(tmp_path, 1)
+    (directory / "index").write_bytes(b"O11Y")
+    path = directory / "data"
+    good = path.read_bytes()
+    copy_at = len(good) - TRAILER.size - meta.index_bytes
+    for at in range(copy_at, len(good), step):
+        path.write_bytes(_flipped(good, at))
+        made = Block(directory, meta, BlockCache(QuietFiles()))
+        for _ in range(2):
+            with pytest.raises(PartLost, match=f"{directory / 'index'} is damaged at offset 0"):
+                made.read(np.arange(3), 0, 100)
+
+
+def test_a_damaged_index_is_written_anew(tmp_path: Path, cache: BlockCache) -> None:
+    """From its copy, byte for byte; where there is none the damage stays as it was."""
+    made = block(tmp_path, 1, _three_by_five(), cache)
+    path = made.directory / "index"
+    good = path.read_bytes()
+    (made.directory / "index.tmp").write_bytes(b"left by a crash")
+    path.write_bytes(_flipped(good, 99))
+    assert len(made.select(()).refs) == 3
+    assert made.index_damage
+    made.rewrite_index()
+    assert path.read_bytes() == good
+    assert made.damage_texts() == []
+    assert sorted(entry.name for entry in made.directory.iterdir()) == ["data", "index"]
+    made._data.write_bytes(b"O11YDATA")
+    with pytest.raises(StorageError, match=f"{made._data} is damaged"):
+        made.rewrite_index()
+    assert path.read_bytes() == good
+
+
+def test_a_block_says_of_itself_what_it_is(tmp_path: Path, cache: BlockCache) -> None:
+    """Without a manifest: from the index, or from its copy."""
+    meta = write(tmp_path, 1, _three_by_five(), cache, late=True)
+    directory = block_directory(tmp_path, 1)
+    assert read_meta(cache.files, directory) == (meta, SEED)
+    (directory / "index").unlink()
+    assert read_meta(cache.files, directory) == (meta, SEED)
+
+
+def test_files_of_another_block_are_not_read(tmp_path: Path, cache: BlockCache) -> None:
+    """An index or data that stand where others belong: the block is lost."""
+    metas = [write(tmp_path, sequence, _three_by_five(), cache) for sequence in (1, 2)]
+    directories = [block_directory(tmp_path, meta.sequence) for meta in metas]
+    (directories[1] / "data").write_bytes((directories[0] / "data").read_bytes())
+    made = Block(directories[1], metas[1], cache)
+    with pytest.raises(PartLost, match="data of block 1 stands where 2 belongs"):
+        made.select(())
+    (directories[0] / "data").unlink()
+    made = Block(directories[0], metas[0], cache)
+    with pytest.raises(PartLost, match=r"data is damaged at offset 0: the file is missing"):
+        made.select(())
+    (directories[1] / "index").write_bytes((directories[0] / "index").read_bytes())
+    made = Block(directories[1], metas[1], cache)
+    with pytest.raises(PartLost, match="index of block 1 stands where 2 belongs"):
+        made.select(())
+    assert made.damage_texts()[0].startswith(str(directories[1] / "index"))
 
 
 @pytest.mark.parametrize("step", _STEPS)
 def test_every_damaged_byte_of_the_data_is_noticed(tmp_path: Path, step: int) -> None:
-    """One byte changed anywhere, or the last one gone: what is read is right, the rest is told."""
+    """One byte changed anywhere in header or frames: what is read is right, the rest is told."""
     data = _three_by_five()
     wanted = [bits(samples) for _, samples in sorted(data.items())]
     meta = write(tmp_path, 1, data, BlockCache(QuietFiles()))
     directory = block_directory(tmp_path, 1)
     path = directory / "data"
     good = path.read_bytes()
-    for at in [*range(0, len(good), step), len(good)]:
-        path.write_bytes(_flipped(good, at) if at < len(good) else good[:-1])
-        made = Block(directory, meta, BlockCache(QuietFiles()))
-        if at < DATA_HEADER.size:
-            with pytest.raises(StorageError, match=str(path)):
-                made.read(np.arange(3), 0, 100)
-            continue
+    frames_end = len(good) - TRAILER.size - meta.index_bytes
+    for at in [*range(0, frames_end, step), frames_end]:
+        path.write_bytes(_flipped(good, at) if at < frames_end else good[: frames_end - 1])
+        cache = BlockCache(QuietFiles())
+        made = Block(directory, meta, cache)
         found = rows_of(made.read(np.arange(3), 0, 100))
+        if at < DATA_HEADER.size:
+            assert found == wanted
+            assert cache.notes.counts["index"] == 1
+            continue
         assert all(row in (whole, []) for row, whole in zip(found, wanted, strict=True))
         assert found != wanted
-        assert made.damaged_frames == 1
+        assert made.damaged_frames == cache.notes.counts["frame"] == 1
         (text,) = made.damage(np.arange(3))
+        assert made.damage_texts() == [text]
         assert text.startswith(f"{path} is damaged at offset ")
 
 
@@ -165,15 +258,23 @@ def _flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
 
 
-def test_a_newer_version_is_refused(tmp_path: Path, cache: BlockCache) -> None:
-    """An index of a later format version is refused by its version."""
-    meta = write(tmp_path, 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, cache)
-    path = block_directory(tmp_path, 1) / "index"
-    content = bytearray(path.read_bytes())
-    content[8] = 2
-    path.write_bytes(bytes(content))
-    with pytest.raises(StorageError, match="version 2 is newer than this program knows"):
-        Block(path.parent, meta, cache).select(())
+@pytest.mark.parametrize(
+    ("version", "text"), [(3, "version 3 is newer than this program knows"), (1, "1 is unknown")]
+)
+def test_another_version_is_refused(tmp_path: Path, version: int, text: str) -> None:
+    """Index and data of other format versions are refused by their version; nothing is noted."""
+    with mock.patch.object(block_format, "BLOCK_VERSION", version):
+        meta = write(tmp_path, 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, BlockCache(QuietFiles()))
+    directory = block_directory(tmp_path, 1)
+    cache = BlockCache(QuietFiles())
+    for name in ("index", "data"):
+        with pytest.raises(UnsupportedFormat, match=f"{directory / name}: .*{text}"):
+            Block(directory, meta, cache).select(())
+        write(tmp_path / "known", 1, {Labels.of({"a": "b"}): [(1, 1.0)]}, cache)
+        (directory / "index").write_bytes((tmp_path / "known/0000000001/index").read_bytes())
+        files = cache.files
+        files.remove_tree(tmp_path / "known")
+    assert not any(cache.notes.counts.values())
 
 
 def test_files_go_when_the_last_reader_has(tmp_path: Path, cache: BlockCache) -> None:
@@ -244,7 +345,7 @@ def test_a_damaged_frame_does_not_hide_the_others(tmp_path: Path, cache: BlockCa
     made = block(tmp_path, 1, data, cache)
     path = made.directory / "data"
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[made._loaded().frame_offsets[2] - 1] ^= 1
     path.write_bytes(bytes(content))
     whole = bits(_long(30))
     for _ in range(2):

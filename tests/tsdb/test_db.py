@@ -219,7 +219,7 @@ def test_many_late_samples_are_sealed_at_once(make_store: MakeStore) -> None:
     store.maintain()
     late = [(1, NOW_MS - 7 * HOUR_MS + k, float(k)) for k in range(100)]
     append(_db(store), *late)
-    store.maintain()
+    _db(store).maintain()
     stats = _db(store).stats()
     assert (stats.head_late_samples, stats.blocks) == (0, 2)
     expected = bits([(0, NOW_MS - 8 * HOUR_MS, 1.0), (0, NOW_MS, 0.0), *late])

@@ -1,9 +1,11 @@
 """A disk that refuses one act, whichever it is, costs what was asked for just then and no more."""
 
+import errno
 import gc
 import itertools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,20 @@ from tests.tsdb.contents import Value
 from tests.tsdb.databases import (
     HOUR_MS,
     NOW_MS,
+    Bits,
     FaultyFiles,
     append,
     bits,
     everything,
     open_store,
 )
+from tests.tsdb.test_deletions import series_is
 from tests.tsdb.test_histograms import histogram
+from tsdb.block.format import DATA_HEADER
 from tsdb.db import Db, DbOptions
 from tsdb.files import Files
 from tsdb.log.wal import ReplayReport, Wal
+from tsdb.store import Store
 
 _OPTIONS = DbOptions(
     retention_ms=30 * HOUR_MS, wal_segment_bytes=600, max_late_samples=2, min_empty_series=2
@@ -30,85 +36,214 @@ _OPTIONS = DbOptions(
 _OLD_MS = NOW_MS - 20 * HOUR_MS
 
 
-class _Life:
-    """Appends, seals and drops; after each refused act a copy of the disk is opened, too."""
+class _Died(Exception):
+    """The process has died at a refused act; ``possible`` is what its disk may hold."""
 
-    def __init__(self, directory: Path, fault: int) -> None:
+    def __init__(self, *possible: Bits) -> None:
+        super().__init__()
+        self.possible = possible
+
+
+class _Life:
+    """Appends, seals, merges, deletes, cleans, snapshots, reopens and drops.
+
+    Act number *fault* of the disk is refused, or, where it *crashes*, that and all later ones.
+    After a refused act a copy of the disk is opened, too.
+    """
+
+    def __init__(
+        self, directory: Path, fault: int, *, code: int = errno.EIO, crashes: bool = False,
+        sync_ms: int = 0,
+    ) -> None:  # fmt: skip
         self.directory = directory
-        self.files = FaultyFiles()
+        self._options = replace(_OPTIONS, wal_sync_ms=sync_ms)
+        self.files = FaultyFiles(code)
         self.now_ms = NOW_MS
         self.kept: list[tuple[int, int, Value]] = []
         self.fired = False
         self._acts = itertools.count()
         self._fault = fault
+        self._crashes = crashes
 
     def run(self) -> None:
-        store = open_store(self.directory, options=_OPTIONS, files=self.files, now_ms=self._now)
         self.files.fails = self._fails
-        db = store.tenant_for_write("t")
+        self.store = self._open()
+        death: _Died | None = None
+        try:
+            self._live()
+        except _Died as died:
+            death = died
+        if death is None:
+            self._grow_old()
+            return
+        self._end()
+        found = self._recent(self._reopened())
+        assert any(found == self._recent(one) for one in death.possible)
+
+    def _live(self) -> None:
         for hour in range(0, 22, 2):
             at = _OLD_MS + hour * HOUR_MS
-            self._append(db, [(s, at, float(s)) for s in range(hour // 8, hour // 8 + 3)])
-            self._append(db, [(9, at - 3 * HOUR_MS - n, histogram(n)) for n in range(hour % 3)])
+            self._append([(s, at, float(s)) for s in range(hour // 8, hour // 8 + 3)])
+            self._append([(9, at - 3 * HOUR_MS - n, histogram(n)) for n in range(hour % 3)])
             if hour % 4 == 0:
-                self._attempt(store.maintain)
-        self._attempt(store.maintain)
+                self._attempt(self.store.maintain)
+        self._attempt(self.store.maintain)
+        for number, hours in ((1, 8), (2, 6)):
+            self._delete(number, _OLD_MS, _OLD_MS + hours * HOUR_MS)
+        self._attempt(self._db.clean_tombstones)
+        self._check(self.fired)
+        self._snapshot()
+        assert self._db.stats().merges or self.fired
+        self._append([(7, NOW_MS, 1.0), (0, NOW_MS - HOUR_MS, 2.0)])
+        fired_before = self.fired
+        self._end()
+        self.store = self._open()
+        if self._crashes and self.fired:
+            raise _Died(bits(self.kept))
+        self._check(fired_before)
         self.now_ms += 18 * HOUR_MS
-        self._attempt(store.maintain)
-        self.files.fails = lambda act: False
-        store.maintain()
-        gc.collect()
-        store.maintain()
-        assert db.stats().dropped_blocks > 0
-        names = {path.name for path in (self.directory / "tenants/t/blocks").iterdir()}
-        listed = db.stats().blocks
-        assert len(names) <= listed + 2, "what failed seals have left"
-        store.close()
+        self._attempt(self.store.maintain)
 
-    def _now(self) -> int:
-        return self.now_ms
+    def _grow_old(self) -> None:
+        self.files.fails = lambda act: False
+        self.store.maintain()
+        gc.collect()
+        self.store.maintain()
+        assert sum(one.dropped_blocks for one in self.store.stats()) > 0
+        listed = self._db.stats().blocks
+        names = {path.name for path in (self.directory / "tenants/t/blocks").iterdir()}
+        assert len(names) <= listed + 2, "what failed seals have left"
+        self.store.close()
+
+    def _open(self) -> Store:
+        """Opens the store; where the disk refuses, a second time."""
+        for _ in range(2):
+            try:
+                return open_store(
+                    self.directory, options=self._options, files=self.files,
+                    now_ms=lambda: self.now_ms,
+                )  # fmt: skip
+            except OSError:
+                assert self.fired
+                self.files.fails = lambda act: False
+        raise AssertionError("a disk that works is refused")
+
+    def _end(self) -> None:
+        """Ends the process: in order, or as it dies."""
+        try:
+            self.store.close(60.0)
+        except OSError:
+            assert self.fired
+
+    @property
+    def _db(self) -> Db:
+        return self.store.tenant_for_write("t")
 
     def _fails(self, act: str) -> bool:
         del act
-        fires = next(self._acts) == self._fault
+        fires = next(self._acts) == self._fault or (self._crashes and self.fired)
         self.fired = self.fired or fires
         return fires
 
-    def _append(self, db: Db, samples: Sequence[tuple[int, int, Value]]) -> None:
+    def _append(self, samples: Sequence[tuple[int, int, Value]]) -> None:
         if not samples:
             return
         fired_before = self.fired
         try:
-            assert append(db, *samples).samples == len(samples)
+            assert append(self._db, *samples).samples == len(samples)
             self.kept += samples
         except OSError:
-            assert self.fired and not fired_before
-        self._check(db, fired_before)
+            self._expect(fired_before, bits(self.kept), bits([*self.kept, *samples]))
+        self._check(fired_before)
 
-    def _attempt(self, act: object) -> None:
+    def _attempt(self, act: Callable[[], object]) -> None:
         fired_before = self.fired
         try:
-            act()  # type: ignore[operator]
-        except ExceptionGroup:
-            assert self.fired and not fired_before
+            act()
+        except (ExceptionGroup, OSError):
+            self._expect(fired_before, bits(self.kept))
 
-    def _check(self, db: Db, fired_before: bool) -> None:
-        assert everything(db) == bits(self.kept)
+    def _snapshot(self) -> None:
+        fired_before = self.fired
+        try:
+            made = self.store.snapshot("t")
+        except OSError:
+            self._expect(fired_before, bits(self.kept))
+            names = [path.name for path in (self.directory / "snapshots").glob("*")]
+            assert all(name.endswith(".tmp") for name in names)
+            made = self.store.snapshot("t")
+        reader = Store.open_read_only(made, lambda: self.now_ms)
+        assert everything(reader.tenant("t")) == bits(self.kept)
+        reader.close()
+
+    def _delete(self, number: int, start_ms: int, end_ms: int) -> None:
+        fired_before = self.fired
+        left = [one for one in self.kept if one[0] != number or not start_ms <= one[1] <= end_ms]
+        assert len(left) < len(self.kept)
+        try:
+            self._db.delete(series_is(number), start_ms, end_ms)
+            self.kept = left
+        except OSError:
+            self._expect(fired_before, bits(self.kept), bits(left))
+            assert everything(self._db) == bits(self.kept)
+            assert self._reopened() in (bits(self.kept), bits(left))
+            self._db.delete(series_is(number), start_ms, end_ms)
+            self.kept = left
+        self._check(fired_before)
+
+    def _expect(self, fired_before: bool, *possible: Bits) -> None:
+        """Only the refused act is to blame; a process that dies of it leaves what is *possible*."""
+        assert self.fired and not fired_before
+        if self._crashes:
+            raise _Died(*possible)
+
+    def _check(self, fired_before: bool) -> None:
+        assert everything(self._db) == bits(self.kept)
         if self.fired and not fired_before:
-            copy = self.directory.with_suffix(".copy")
-            shutil.copytree(self.directory, copy)
-            store = open_store(copy, options=_OPTIONS)
-            assert everything(store.tenant("t")) == bits(self.kept)
-            store.close()
-            shutil.rmtree(copy)
+            assert self._reopened() == bits(self.kept)
+            if self._crashes:
+                raise _Died(bits(self.kept))
+
+    def _recent(self, found: Bits) -> Bits:
+        """Without what is beyond the retention, which may have gone."""
+        oldest_ms = self.now_ms - _OPTIONS.retention_ms
+        recent = {
+            labels: {time_ms: one for time_ms, one in own.items() if time_ms >= oldest_ms}
+            for labels, own in found.items()
+        }
+        return {labels: own for labels, own in recent.items() if own}
+
+    def _reopened(self) -> Bits:
+        """What is found in a copy of the disk."""
+        copy = self.directory.with_suffix(".copy")
+        shutil.copytree(self.directory, copy)
+        store = open_store(copy, options=_OPTIONS)
+        found = everything(store.tenant("t"))
+        store.close()
+        shutil.rmtree(copy)
+        return found
 
 
-@pytest.mark.parametrize("step", [41, pytest.param(1, marks=pytest.mark.long)])
-def test_one_refused_act_costs_one_request_at_most(tmp_path: Path, step: int) -> None:
+@pytest.mark.parametrize("step", [53, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("code", "crashes", "sync_ms"),
+    [
+        (errno.EIO, False, 0),
+        (errno.ENOSPC, False, 0),
+        (errno.EIO, True, 0),
+        (errno.EIO, False, HOUR_MS),
+    ],
+    ids=["refused", "full", "crash", "interval"],
+)
+def test_one_refused_act_costs_one_request_at_most(
+    tmp_path: Path, step: int, code: int, crashes: bool, sync_ms: int
+) -> None:
     """Each act of a life in turn, until a life ends without the fault."""
     for fault in itertools.count(0, step):
-        life = _Life(tmp_path / str(fault), fault)
+        directory = tmp_path / str(fault)
+        life = _Life(directory, fault, code=code, crashes=crashes, sync_ms=sync_ms)
         life.run()
+        shutil.rmtree(directory)
         if not life.fired:
             break
     assert fault > 150
@@ -128,8 +263,8 @@ def test_failed_seals_do_not_fill_the_disk(tmp_path: Path, act: str) -> None:
             store.maintain()
         except ExceptionGroup:
             left = [*(tmp_path / "tenants/t").glob("blocks/*")]
-            # Where the manifest's own last step failed, what it lists on disk has to stay.
-            assert len(left) == 0 or (act == "sync_directory" and len(left) == 1)
+            # Where a last step of the manifest failed, what it lists on disk has to stay.
+            assert len(left) == 0 or (act in ("rename", "sync_directory") and len(left) == 1)
         else:
             break
     assert nth > 0
@@ -138,7 +273,10 @@ def test_failed_seals_do_not_fill_the_disk(tmp_path: Path, act: str) -> None:
 
 
 def test_the_manifest_that_may_stand_on_disk_is_believed(tmp_path: Path) -> None:
-    """Its last sync failed, so the seal counts as failed; a crash then finds the new one."""
+    """Its last sync failed, so the seal counts as failed; a crash then finds the new one.
+
+    A snapshot holds the one that counts.
+    """
     files = FaultyFiles()
     store = open_store(tmp_path / "data", files=files)
     db = store.tenant_for_write("t")
@@ -148,7 +286,7 @@ def test_the_manifest_that_may_stand_on_disk_is_believed(tmp_path: Path) -> None
 
     def fails(act: str) -> bool:
         renamed.extend([act] if act == "rename" else [])
-        return act == "sync_directory" and len(renamed) == 2
+        return act == "sync_directory" and len(renamed) == 3
 
     files.fails = fails
     with pytest.raises(ExceptionGroup):
@@ -157,6 +295,9 @@ def test_the_manifest_that_may_stand_on_disk_is_believed(tmp_path: Path) -> None
     samples.append((1, _OLD_MS, 3.0))
     append(db, samples[-1])
     assert everything(db) == bits(samples)
+    reader = Store.open_read_only(store.snapshot("t"), lambda: NOW_MS)
+    assert everything(reader.tenant("t")) == bits(samples), "a snapshot is of what counts"
+    reader.close()
     shutil.copytree(tmp_path / "data", tmp_path / "crashed")
     other = open_store(tmp_path / "crashed")
     crashed = other.tenant("t")
@@ -194,10 +335,11 @@ def test_bytes_that_do_not_count_stay_void_when_later_segments_go(tmp_path: Path
 
 def test_damage_at_the_end_of_what_was_acknowledged_is_told_as_damage(tmp_path: Path) -> None:
     """Only at the end of the whole log it may be a torn tail."""
-    store = open_store(tmp_path, options=DbOptions(wal_segment_bytes=1))
+    store = open_store(tmp_path)
     db = store.tenant_for_write("t")
     for n in range(2):
         append(db, (n, NOW_MS, 1.0))
+        db._state.wal.close_segment()
     store.close()
     directory = tmp_path / "tenants/t/wal"
     first, last = sorted(directory.iterdir())
@@ -225,18 +367,18 @@ def test_a_damaged_frame_is_left_out_with_a_warning(tmp_path: Path) -> None:
     store.maintain()
     (path,) = tmp_path.glob("tenants/t/blocks/*/data")
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1
+    content[DATA_HEADER.size + 20] ^= 1
     path.write_bytes(bytes(content))
     for _ in range(2):
         context = Context()
         selection = db.view().resolve((), Hints(0, 2**60))
         batch = selection.read(slice(0, 40), 0, 2**60, context)
         batch.check(rising=True)
-        assert batch.sample_count == 32 * 5 + 1
+        assert batch.sample_count == 24 * 5 + 1
         (text,) = context.warnings
         assert text.startswith(f"{path} is damaged at offset ")
     assert db.stats().block_damaged_frames == 1
     untouched = Context()
-    selection.read(slice(0, 16), 0, 2**60, untouched)
+    selection.read(slice(16, 40), 0, 2**60, untouched)
     assert untouched.warnings == {}
     store.close()

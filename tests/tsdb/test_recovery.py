@@ -20,8 +20,8 @@ from tests.tsdb.databases import (
 )
 from tests.tsdb.test_histograms import histogram
 from tsdb.db import DbOptions
-from tsdb.log.records import UnsupportedFormat
 from tsdb.store import Store
+from tsdb.versions import UnsupportedFormat
 
 _OPTIONS = DbOptions(
     retention_ms=40 * HOUR_MS, wal_segment_bytes=700, max_late_samples=3, min_empty_series=2

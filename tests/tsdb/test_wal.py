@@ -1,6 +1,7 @@
 """The log gives back what it acknowledged, whatever stands around it."""
 
 import struct
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from tests.examples import examples
 from tests.tsdb.databases import FaultyFiles
 from tsdb.files import Files
 from tsdb.log import records
-from tsdb.log.records import Damage, LoggedSamples, NewSeries, Record, Section, UnsupportedFormat
+from tsdb.log.log_reader import read_segment
+from tsdb.log.progress import ReplayProgress, ReplayStopped
+from tsdb.log.records import Damage, LoggedSamples, NewSeries, Record, Section
 from tsdb.log.wal import ReplayReport, Wal
+from tsdb.versions import UnsupportedFormat
 
 _bits = st.integers(0, 2**64 - 1)
 _times = st.one_of(st.integers(0, 1000), st.integers(-(2**53), 2**53))
@@ -212,3 +216,83 @@ def test_any_bytes_can_be_scanned(noise: bytes) -> None:
     damage = [one for one in found if isinstance(one, Damage)]
     assert [one.offset for one in sound] == [0, len(record) + len(noise)]
     assert sum(one.size_bytes for one in damage) == len(noise)
+
+
+@pytest.mark.parametrize("window_bytes", [24, 100, 1 << 20])
+def test_windows_find_what_a_whole_file_holds(tmp_path: Path, window_bytes: int) -> None:
+    """However small they are, with damage of any size between records of any size."""
+    texts = ["a", "b" * 300, "c", "d" * 70, "e"]
+    parts = [records.encode_record(_note(text)) for text in texts]
+    path = tmp_path / "segment"
+    for noise in (b"", b"O11W" * 9, b"?" * 1000, parts[1][:-1]):
+        data = noise.join(parts) + noise
+        path.write_bytes(data + parts[0])
+        whole = list(records.scan(data, len(data)))
+        assert list(read_segment(path, Files(), len(data), window_bytes)) == whole
+        assert sum(isinstance(one, Record) for one in whole) == len(texts)
+
+
+def test_a_record_across_the_searched_pieces_is_found(tmp_path: Path) -> None:
+    """Wherever its first bytes stand in relation to these."""
+    record = records.encode_record(_note("a"))
+    path = tmp_path / "segment"
+    for size in range((1 << 16) - 9, (1 << 16) + 3):
+        path.write_bytes(bytes(size) + record)
+        damage, found = read_segment(path, Files(), size + len(record))
+        assert damage == Damage(0, size, False)
+        assert isinstance(found, Record) and found.offset == size
+
+
+def test_replay_holds_a_window_and_a_record_in_memory(tmp_path: Path) -> None:
+    """However long the log is."""
+    wal = _wal(tmp_path, segment_bytes=1 << 30)
+    for number in range(300):
+        wal.append(_note(f"{number}" + "x" * 100_000), 0)
+    (segment,) = wal.segments
+    assert segment.size_bytes > 30e6
+    wal.close_segment()
+    (segment,) = (again := _wal(tmp_path)).segments
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in again.replay(segment, ReplayReport())) == 301
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_replay_tells_how_far_it_is_and_can_be_stopped(tmp_path: Path) -> None:
+    """Every byte of the log counts once, damage and what does not count included."""
+    wal = _wal(tmp_path, segment_bytes=300)
+    for text in "abcdefgh":
+        wal.append(_note(text), 0)
+    wal.close_segment()
+    path = wal.segments[0].path
+    path.write_bytes(path.read_bytes() + b"left of a failed write")
+    again = _wal(tmp_path)
+    seen: list[int] = []
+    progress = ReplayProgress(lambda progress: seen.append(progress.percent))
+    progress.total_bytes = again.size_bytes
+    for segment in again.segments:
+        assert list(again.replay(segment, ReplayReport(), progress))
+    assert seen == sorted(seen) and seen[0] < 50 and seen[-1] == 100
+    assert progress.done_bytes == progress.total_bytes
+    progress.stop()
+    with pytest.raises(ReplayStopped):
+        list(again.replay(again.segments[0], ReplayReport(), progress))
+
+
+def test_a_damaged_segment_goes_to_quarantine(tmp_path: Path) -> None:
+    """Instead of being deleted; one with a torn tail, which nobody was promised, does not."""
+    wal = _wal(tmp_path, segment_bytes=1)
+    for text in "ab":
+        wal.append(_note(text), 0)
+    wal.close_segment()
+    for segment in wal.segments:
+        data = segment.path.read_bytes()
+        segment.path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    again = _wal(tmp_path)
+    for segment in tuple(again.segments):
+        list(again.replay(segment, ReplayReport()))
+        again.remove(segment)
+    assert [path.name for path in (tmp_path / "quarantine").iterdir()] == ["0000000001.wal"]
+    assert not any((tmp_path / "wal").iterdir())

@@ -1,18 +1,18 @@
 """Block: an immutable directory of sealed series, read frame by frame. A Part.
 
 Opening reads nothing; the index is read when it is asked for, and kept as arrays in the cache. A
-ref is the row of a series in the block's label order. A frame that turns out to be damaged is
-left out from then on: the rest is read as if it had never been.
+ref is the row of a series in the block's label order. Where the index file is damaged, the copy of
+it in ``data`` takes its place. A frame that turns out to be damaged is left out from then on: the
+rest is read as if it had never been.
 """
 
+import copy
 import itertools
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,76 +28,22 @@ from tsdb.block.entry_index import EntryIndex
 from tsdb.block.format import (
     DATA_HEADER,
     BlockMeta,
-    ColumnReader,
     DamagedError,
-    Section,
+    WrongBlockError,
     check_data_header,
-    unpack_index,
+    unpack_meta,
 )
-from tsdb.label.label_texts import LabelTable
-from tsdb.label.postings import LabelIndex
+from tsdb.block.index import BlockIndex, parse_index
+from tsdb.block.index_copy import read_index, write_index
+from tsdb.damage import FRAME, INDEX, Finding, Lost
 from tsdb.lru import Lru
 from tsdb.sample.entries import Entries, entry_numbers, leave_out, ticket_places, unbox
-from tsdb.view.part import Fingerprints, PartRows, Refs
+from tsdb.versions import UnsupportedFormat
+from tsdb.view.part import PartLost, PartRows, Refs
 
 Int64s = NDArray[np.int64]
 
-log = logging.getLogger("o11y.storage")
-
 _numbers = itertools.count()
-
-
-class _Index(NamedTuple):
-    """The directory of a block. For s series, g segments, c time columns, f frames:
-
-    ``series_segments`` int64[s + 1]; ``segment_*`` int64[g]; ``column_*`` int64[c];
-    ``frame_offsets`` int64[f + 1]. The time columns fill the first frames, by their numbers.
-    """
-
-    labels: LabelIndex
-    fingerprints: Fingerprints
-    series_segments: Int64s
-    series_samples: Int64s
-    segment_columns: Int64s
-    segment_frames: Int64s
-    segment_slots: Int64s
-    column_first_ms: Int64s
-    column_last_ms: Int64s
-    column_counts: Int64s
-    frame_offsets: Int64s
-    entries: EntryIndex | None = None
-    damage: tuple[tuple[NDArray[np.bool_], str], ...] = ()
-    """What was left out: the series that it touches (bool[s]), and a text."""
-
-    @property
-    def size_bytes(self) -> int:
-        arrays = [field for field in self if isinstance(field, np.ndarray)]
-        entries = 0 if self.entries is None else self.entries.size_bytes
-        return self.labels.size_bytes + entries + sum(array.nbytes for array in arrays)
-
-    def without(self, frame: int, text: str) -> "_Index":
-        """Without the samples whose values, times or entries stand in *frame*."""
-        in_time_frame = self.segment_columns // block_kernels.FRAME_SEGMENTS == frame
-        kept = ~((self.segment_frames == frame) | in_time_frame)
-        series = len(self.series_segments) - 1
-        rows = np.repeat(np.arange(series), np.diff(self.series_segments))
-        touched = np.zeros(series, dtype=np.bool_)
-        touched[rows[~kept]] = True
-        entries = self.entries
-        if entries is not None:
-            entries = entries.without(frame)
-            touched[entries.rows[entries.frames == frame]] = True
-        columns = self.segment_columns[kept]
-        series_segments = _bounds(np.bincount(rows[kept], minlength=series))
-        return self._replace(
-            series_segments=series_segments,
-            series_samples=_series_samples(series_segments, self.column_counts[columns]),
-            segment_columns=columns,
-            segment_frames=self.segment_frames[kept],
-            segment_slots=self.segment_slots[kept],
-            entries=entries,
-            damage=(*self.damage, (touched, text)),
-        )
 
 
 class _DamagedFrame(Exception):
@@ -120,10 +66,16 @@ class Block:
         self._number = next(_numbers)
         self._loading = threading.Lock()
         self._damaged: dict[int, str] = {}
+        self._index_damage = ""
+        self._lost: list[str] = []  # one text at most; a list, because twins share it
 
     @property
     def sequence(self) -> int:
         return self.meta.sequence
+
+    @property
+    def rank(self) -> int:
+        return self.meta.rank
 
     @property
     def min_time_ms(self) -> int:
@@ -159,7 +111,34 @@ class Block:
         if covered < 0:
             return 0
         share = (covered + 1) / (self.max_time_ms - self.min_time_ms + 1)
-        return int(self._loaded().series_samples[refs].sum() * share) + 1
+        return int(self.sample_counts(refs).sum() * share) + 1
+
+    def sample_counts(self, refs: Refs) -> Int64s:
+        """int64[n]: how many samples each of *refs* has."""
+        return self._loaded().sample_counts(refs)
+
+    def time_ranges(self, refs: Refs) -> tuple[Int64s, Int64s]:
+        """The times of the first and last sample of each of *refs*, int64[n] twice.
+
+        Of a series of which damage has left nothing the first is above the last.
+        """
+        index = self._loaded()
+        lines = index.series_lines[refs]
+        begins, ends = index.line_bounds[lines], index.line_bounds[lines + 1]
+        filled = ends > begins
+        first_ms, last_ms = np.ones(len(refs), dtype=np.int64), np.zeros(len(refs), dtype=np.int64)
+        first_ms[filled] = index.column_first_ms[index.line_columns[begins[filled]]]
+        last_ms[filled] = index.column_last_ms[index.line_columns[ends[filled] - 1]]
+        return first_ms, last_ms
+
+    def apart(self, frame_bytes: int) -> "Block":
+        """The same block for whoever reads all of it: its frames push out none of other readers.
+
+        They are kept apart, up to *frame_bytes*.
+        """
+        twin = copy.copy(self)
+        twin._cache = self._cache.apart(frame_bytes)
+        return twin
 
     @property
     def index_bytes(self) -> int:
@@ -171,10 +150,19 @@ class Block:
         """How many frames have been found to be damaged."""
         return len(self._damaged)
 
+    def damage_texts(self) -> list[str]:
+        """All that is known to be damaged in the block."""
+        return [text for text in (self.lost, self._index_damage, *self._damaged.values()) if text]
+
+    @property
+    def lost(self) -> str:
+        """Why nothing of the block can be read, where that was found out; else ''."""
+        return self._lost[0] if self._lost else ""
+
     def damage(self, refs: Refs) -> list[str]:
         if not self._damaged:
             return []
-        return [text for touched, text in self._loaded().damage if touched[refs].any()]
+        return [one.text for one in self._loaded().damage if one.touched[refs].any()]
 
     def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
         while True:
@@ -183,31 +171,46 @@ class Block:
                 return self._read(index, refs, start_ms, end_ms)
             except _DamagedFrame as found:
                 offset = int(index.frame_offsets[found.frame])
-                text = f"{self._data} is damaged at offset {offset}: {found}; samples are left out"
-                log.error("%s", text)
-                self._damaged[found.frame] = text
-                self._cache.indexes.drop(self._number)
+                self.leave_out(Finding(FRAME, self._data, offset, str(found), frame=found.frame))
 
-    def _read(self, index: _Index, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        firsts, counts, sequences, ends, pieces, runs = block_kernels.plan_times(
-            np.ascontiguousarray(refs, dtype=np.int64),
-            index.series_segments,
-            index.segment_columns,
+    def leave_out(self, finding: Finding) -> None:
+        """Notes a damaged frame, whose samples are left out from now on."""
+        self._cache.notes.note(finding)
+        self._damaged[finding.frame] = f"{finding}; samples are left out"
+        self._cache.indexes.drop(self._number)
+
+    def losses(self) -> list[Lost]:
+        """What the damaged frames that are known have taken, for when the block is gone."""
+        file = f"{self.directory.parent.name}/{self.directory.name}"
+        damage = self._loaded().damage if self._damaged else ()
+        return [
+            Lost(file, one.reach.min_time_ms, one.reach.max_time_ms, one.text) for one in damage
+        ]
+
+    def _read(self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        refs = np.ascontiguousarray(refs, dtype=np.int64)
+        sequences, skips, places, ends, pieces, runs = block_kernels.plan_times(
+            index.series_lines[refs],
+            index.line_bounds,
+            index.line_columns,
             index.column_first_ms,
             index.column_last_ms,
             index.column_counts,
+            index.time_frames,
             start_ms,
             end_ms,
         )
         times_ms = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
         self._decode(index, decode_kernels.decode_times, pieces, runs, times_ms)
         offsets, time_starts, pieces, runs = block_kernels.plan_values(
-            firsts,
-            counts,
+            refs,
             sequences,
+            skips,
+            places,
             ends,
             times_ms,
-            index.segment_columns,
+            index.line_columns,
+            index.series_segments,
             index.segment_frames,
             index.segment_slots,
             index.column_counts,
@@ -219,7 +222,7 @@ class Block:
         batch = SeriesBatch(values, times_ms, offsets, time_starts)
         return batch if index.entries is None else self._unboxed(index, index.entries, batch)
 
-    def _unboxed(self, index: _Index, entries: EntryIndex, batch: SeriesBatch) -> SeriesBatch:
+    def _unboxed(self, index: BlockIndex, entries: EntryIndex, batch: SeriesBatch) -> SeriesBatch:
         """*batch* with the entries in the place of its tickets, without those that are lost."""
         if entries.lost.any():
             bits = batch.values.view(np.uint64)
@@ -237,7 +240,7 @@ class Block:
 
     def _decode(
         self,
-        index: _Index,
+        index: BlockIndex,
         kernel: Callable[..., bool],
         pieces: Int64s,
         runs: Int64s,
@@ -250,7 +253,7 @@ class Block:
             if not kernel(body, pieces, first, end, out):
                 raise _DamagedFrame(frame, "frame does not hold the samples it should")
 
-    def _load_frame(self, index: _Index, frame: int) -> NDArray[np.uint8]:
+    def _load_frame(self, index: BlockIndex, frame: int) -> NDArray[np.uint8]:
         start, end = index.frame_offsets[frame : frame + 2].tolist()
         try:
             with self._cache.opened(self._data) as fd:
@@ -261,8 +264,8 @@ class Block:
         except ValueError as error:
             raise _DamagedFrame(frame, str(error)) from None
 
-    def _loaded(self) -> _Index:
-        indexes: Lru[int, _Index] = self._cache.indexes
+    def _loaded(self) -> BlockIndex:
+        indexes: Lru[int, BlockIndex] = self._cache.indexes
         index = indexes.get(self._number)
         if index is None:
             with self._loading:
@@ -274,84 +277,84 @@ class Block:
                     indexes.put(self._number, index, index.size_bytes)
         return index
 
-    def _load_index(self) -> _Index:
-        path = self.directory / "index"
-        files = self._cache.files
+    def _load_index(self) -> BlockIndex:
+        if self._lost:
+            raise PartLost(self, self.lost)
+        path, meta, files = self.directory / "index", self.meta, self._cache.files
         try:
-            content = files.read(path)
-            index = _parse_index(unpack_index(content, self.sequence), self.meta)
+            found = read_index(files, self.directory, self.sequence)
+            said = unpack_meta(
+                found.sections,
+                self.sequence,
+                index_bytes=meta.index_bytes,
+                data_bytes=meta.data_bytes,
+            )
+            if said != meta:
+                raise WrongBlockError("the block is not the one that the manifest names")
+            index = parse_index(found.sections, meta)
+            if found.damage is not None:
+                self._index_damage = str(self._note(path, found.damage, "; its copy is used"))
             path = self._data
-            with self._cache.opened(path) as fd:
-                check_data_header(files.pread(fd, DATA_HEADER.size, 0), self.sequence)
+            self._check_data()
+        except UnsupportedFormat as error:
+            raise UnsupportedFormat(f"{path}: {error}") from None
+        except DamagedError as error:
+            self._lost.append(str(self._note(path, error, "")))
+            raise PartLost(self, self.lost) from None
         except OSError as error:
             raise StorageError(f"cannot read {path}: {error}") from error
-        except DamagedError as error:
-            raise StorageError(f"{path} is damaged at offset {error.offset}: {error}") from None
         return index
 
+    def _check_data(self) -> None:
+        """DamagedError where the data is not there, or another block's.
+
+        Else a damaged header is noted; it takes no samples.
+        """
+        try:
+            with self._cache.opened(self._data) as fd:
+                header = self._cache.files.pread(fd, DATA_HEADER.size, 0)
+            check_data_header(header, self.sequence)
+        except FileNotFoundError:
+            raise DamagedError("the file is missing") from None
+        except WrongBlockError:
+            raise
+        except DamagedError as error:
+            self._note(self._data, error, "; nothing is lost by it")
+
+    def _note(self, path: Path, error: DamagedError, consolation: str) -> Finding:
+        text = f"{error}{consolation}"
+        finding = Finding(INDEX, path, error.offset, text, is_loss=not consolation)
+        self._cache.notes.note(finding)
+        return finding
+
+    @property
+    def index_damage(self) -> str:
+        """What is wrong with the index file, of which the copy is used; '' where nothing is known.
+
+        ``rewrite_index`` mends it.
+        """
+        return self._index_damage
+
+    def rewrite_index(self) -> None:
+        """Writes the index file anew from its copy in ``data``; durable when it returns.
+
+        OSError where the disk refuses, StorageError where the copy is damaged too; nothing has
+        changed then.
+        """
+        try:
+            write_index(self._cache.files, self.directory, self.sequence)
+        except DamagedError as error:
+            raise StorageError(f"{self._data} is damaged: {error}") from None
+        self._index_damage = ""
+
+    def let_go(self) -> None:
+        """Forgets the index, which takes memory; it is read again when somebody needs it."""
+        self._cache.indexes.drop(self._number)
+
     def remove_when_unused(self) -> None:
-        """Has the block's files removed by a ``sweep`` after its last reader has let go of it."""
-        weakref.finalize(self, self._cache.retire, self.directory)
+        """Has the block's files removed by a ``sweep`` after its last reader has let go of it.
 
-
-def _parse_index(sections: dict[Section, bytes], meta: BlockMeta) -> _Index:
-    read = {kind: ColumnReader(content) for kind, content in sections.items()}
-    series, samples, data_bytes, _ = read[Section.SUMMARY].column().tolist()
-    min_time_ms, _ = read[Section.SUMMARY].column().tolist()
-    if (series, samples, data_bytes) != (meta.series, meta.samples, meta.data_bytes):
-        raise DamagedError("the block is not the one that the manifest names")
-    segments, columns = read[Section.SEGMENTS], read[Section.TIME_COLUMNS]
-    per_series = segments.column()
-    segment_columns = segments.column()
-    column_first_ms = columns.column() + min_time_ms
-    column_last_ms = columns.column() + min_time_ms
-    column_counts = columns.column()
-    series_segments = _bounds(per_series)
-    fingerprints = np.frombuffer(sections[Section.FINGERPRINTS], dtype=np.uint64).reshape(-1, 2)
-    entries = None
-    if Section.ENTRY_RUNS in read and Section.ENTRY_LAYOUTS in read:
-        entries = EntryIndex.load(read[Section.ENTRY_LAYOUTS], read[Section.ENTRY_RUNS])
-    index = _Index(
-        labels=LabelIndex.load(_label_table(read)),
-        fingerprints=fingerprints,
-        series_segments=series_segments,
-        series_samples=_series_samples(series_segments, column_counts[segment_columns]),
-        segment_columns=segment_columns,
-        segment_frames=segments.column(),
-        segment_slots=segments.column(),
-        column_first_ms=column_first_ms,
-        column_last_ms=column_last_ms,
-        column_counts=column_counts,
-        frame_offsets=_bounds(read[Section.FRAMES].column()) + DATA_HEADER.size,
-        entries=entries,
-    )
-    if not index.labels.size == len(fingerprints) == len(per_series) == series:
-        raise DamagedError("sections of the index disagree on the count of series")
-    return index
-
-
-def _label_table(read: dict[Section, ColumnReader]) -> LabelTable:
-    names, values, rows = read[Section.NAMES], read[Section.VALUES], read[Section.ROWS]
-    name_firsts = _bounds(names.column())
-    name_bounds = _bounds(names.column()).tolist()
-    texts = names.rest()
-    value_starts = _bounds(values.column())
-    return LabelTable(
-        names=tuple(texts[a:b].decode() for a, b in itertools.pairwise(name_bounds)),
-        name_firsts=name_firsts,
-        values=values.rest(),
-        value_starts=value_starts,
-        row_starts=_bounds(rows.column()),
-        row_labels=rows.column().astype(np.int32),
-    )
-
-
-def _series_samples(series_segments: Int64s, counts: Int64s) -> Int64s:
-    return np.diff(_bounds(counts)[series_segments])
-
-
-def _bounds(sizes: Int64s) -> Int64s:
-    """int64[n + 1]: 0 and the running sums of *sizes*."""
-    bounds = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=bounds[1:])
-    return bounds
+        Where samples of it were damaged, they go to quarantine instead.
+        """
+        damage = self._lost or self._damaged
+        weakref.finalize(self, self._cache.retire, self.directory, damage)

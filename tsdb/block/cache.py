@@ -1,12 +1,14 @@
 """BlockCache: what the blocks of all tenants share in memory, and its bounds.
 
-Indexes, verified and decompressed frames (about as large as on disk, since they are still byte
-planes) and open files. All are kept by last use; threads may use the cache at once.
+Indexes, verified and unpacked frames (one or two bytes a sample of most data) and open files. All
+are kept by last use; threads may use the cache at once.
 """
 
+import copy
+import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tsdb import quarantine
+from tsdb.damage import DamageNotes
 from tsdb.files import Files
 from tsdb.lru import Lru
 from tsdb.memory import memory_bytes
+from tsdb.open_files import kept_open
+
+log = logging.getLogger("o11y.storage")
 
 Bytes = NDArray[np.uint8]
 FrameKey = tuple[int, int]
@@ -40,19 +47,31 @@ class BlockCache:
         *,
         frame_bytes: int = 64 << 20,
         index_bytes: int | None = None,
-        open_files: int = 256,
+        open_files: int | None = None,
+        notes: DamageNotes | None = None,
     ) -> None:
-        """At most so much is held; of indexes by default an eighth of the memory."""
+        """At most so much is held; of indexes by default an eighth of the memory, of files 256 or
+        an eighth of what the process may have open.
+
+        *notes* hears of damage that is found by reading.
+        """
         self.files = files
+        self.notes = notes or DamageNotes()
         self.frames: Lru[FrameKey, Bytes] = Lru(frame_bytes)
         self.indexes: Lru[int, Any] = Lru(
             memory_bytes() // 8 if index_bytes is None else index_bytes
         )
         """By the block's number in the process; what an index is, is the block's business."""
-        self._max_files = open_files
+        self._max_files = open_files or kept_open(256)
         self._lock = threading.Lock()
         self._open: OrderedDict[Path, _OpenFile] = OrderedDict()
-        self._retired: deque[Path] = deque()
+        self._retired: deque[tuple[Path, Collection[object]]] = deque()
+
+    def apart(self, frame_bytes: int) -> "BlockCache":
+        """This cache, but for frames of its own, up to *frame_bytes*."""
+        twin = copy.copy(self)
+        twin.frames = Lru(frame_bytes)
+        return twin
 
     @property
     def open_files(self) -> int:
@@ -85,36 +104,46 @@ class BlockCache:
             with self._lock:
                 file.users -= 1
 
-    def retire(self, directory: Path) -> None:
+    def retire(self, directory: Path, damage: Collection[object] = ()) -> None:
         """Notes that nobody reads the block in *directory* any longer; ``sweep`` removes it.
 
-        Does next to nothing, because it is called wherever the last reader happens to end.
+        Where there was *damage* in it, its files go to the tenant's quarantine instead. Does next
+        to nothing, because it is called wherever the last reader happens to end.
         """
-        self._retired.append(directory)
+        self._retired.append((directory, damage))
 
     def sweep(self) -> None:
-        """Removes the files of blocks that were retired.
+        """Removes the files of blocks that were retired, or puts them in quarantine.
 
         OSError where the disk refuses; what is left is tried again by the next sweep.
         """
         error: OSError | None = None
         for _ in range(len(self._retired)):
-            directory = self._retired.popleft()
+            directory, damage = self._retired.popleft()
             try:
                 with self._lock:
                     file = self._open.pop(directory / "data", None)
                 if file is not None:
                     self.files.close(file.fd)
-                self.files.remove_tree(directory)
+                if damage and self.files.exists(directory):
+                    quarantine.keep(directory.parent.parent, directory, self.files)
+                else:
+                    self.files.remove_tree(directory)
             except OSError as refused:
-                self._retired.append(directory)
+                self._retired.append((directory, damage))
                 error = refused
         if error is not None:
             raise error
 
     def close(self) -> None:
-        """Lets go of all; nobody may be reading."""
-        self.sweep()
+        """Lets go of all; nobody may be reading.
+
+        Blocks that cannot be removed now go at the next start.
+        """
+        try:
+            self.sweep()
+        except OSError as error:
+            log.warning("blocks that are no longer needed stay until the next start: %s", error)
         self.indexes.clear()
         self.frames.clear()
         with self._lock:

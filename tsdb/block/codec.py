@@ -1,82 +1,105 @@
 """Frames: the unit of compression, checking and caching in a block's data file.
 
-A frame is a header and the *sections* of one frame body (see ``encode_kernels``): the heads with
-the odd samples, then each byte plane by itself, because planes differ in their statistics. A
-section that zstd does not shrink is stored as it is. The layout stands in ``docs/format.md``.
+A frame is a header and *sections*: the first, which zstd compresses, says what its segments are;
+the rest hold their codes (see ``pack_kernels``). Of the two ways to write these, zstd and our own
+entropy coder, each frame takes the smaller. The layout stands in ``docs/format.md``.
 """
 
 import itertools
 import struct
 import threading
+from collections.abc import Sequence
 
 import google_crc32c
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from tsdb.block import encode_kernels as kernels
+from tsdb.block import model_kernels, pack_kernels
+from tsdb.block.unpack_kernels import SPARE_BYTES, unpack
 
 SEGMENT_SAMPLES = 480
 """Samples a full segment; a series' last one may take this rest too:"""
 SEGMENT_REST_SAMPLES = 60
 
-_HEADER = struct.Struct("<IIIHH")  # crc32c of what follows, number, body size, sections, zero
+_HEADER = struct.Struct("<IIHH")  # crc32c of what follows, number, sections, zero
 _SECTION = struct.Struct("<II")  # size, stored size
 _CRC_BYTES = 4
+_MAX_SECTION_BYTES = 1 << 26
 _COMPRESSION_LEVEL = 1
 
 Bytes = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
+_Sections = list[tuple[int, bytes]]
+"""Of each section its size and what is stored of it."""
 
 
 class FrameEncoder:
-    """Makes frames; keeps its scratch between them, so each thread needs its own."""
+    """Makes frames; each thread needs its own."""
 
-    def __init__(self) -> None:
-        self._zstd = zstandard.ZstdCompressor(level=_COMPRESSION_LEVEL, write_checksum=False)
-        self._body = np.empty(0, dtype=np.uint8)
-        self._bounds = np.zeros(9, dtype=np.int64)
+    def __init__(self, codings: Sequence[int] = (pack_kernels.SPLIT, pack_kernels.PLANES)) -> None:
+        """Frames are the smallest by any of the *codings*."""
+        self._codings = codings
+        self._zstd = zstandard.ZstdCompressor(
+            compression_params=zstandard.ZstdCompressionParameters.from_level(
+                _COMPRESSION_LEVEL, write_content_size=False, write_checksum=False
+            )
+        )
 
     def values(
         self, number: int, values: NDArray[np.float64], starts: Int64s, counts: Int64s
     ) -> tuple[bytes, Bytes]:
         """The frame of the segments ``values[starts[s] : starts[s] + counts[s]]``, their flags."""
         flags = np.zeros(len(starts), dtype=np.uint8)
-        body = self._room(counts)
-        kernels.encode_values(values, starts, counts, body, self._bounds, flags)
-        return self._pack(number), flags
+        heads, codes = _room(counts)
+        odds = np.empty(2 * len(codes), dtype=np.int64)
+        model_kernels.model_values(values, starts, counts, heads, codes, odds, flags)
+        return self._pack(number, heads, codes, odds), flags
 
     def times(self, number: int, times_ms: Int64s, starts: Int64s, counts: Int64s) -> bytes:
         """The frame of the time columns ``times_ms[starts[c] : starts[c] + counts[c]]``."""
-        kernels.encode_times(times_ms, starts, counts, self._room(counts), self._bounds)
-        return self._pack(number)
+        heads, codes = _room(counts)
+        model_kernels.model_times(times_ms, starts, counts, heads, codes)
+        return self._pack(number, heads, codes, np.empty(0, dtype=np.int64))
 
-    def _room(self, counts: Int64s) -> Bytes:
-        size = 8 + 52 * len(counts) + 9 * int(counts.sum())
-        if len(self._body) < size:
-            self._body = np.empty(size, dtype=np.uint8)
-        return self._body
-
-    def _pack(self, number: int) -> bytes:
-        sizes, payload = [], []
-        for start, end in itertools.pairwise([0, *self._bounds.tolist()]):
-            if start == end:
-                continue
-            section = self._body[start:end].data
-            packed = self._zstd.compress(section)
-            stored = packed if len(packed) < len(section) else bytes(section)
-            sizes.append(_SECTION.pack(len(section), len(stored)))
-            payload.append(stored)
-        header = _HEADER.pack(0, number, int(self._bounds[8]), len(sizes), 0)
-        rest = b"".join((header[_CRC_BYTES:], *sizes, *payload))
+    def _pack(self, number: int, heads: Int64s, codes: Int64s, odds: Int64s) -> bytes:
+        tried = [self._sections(coding, heads, codes, odds) for coding in self._codings]
+        sections = min(tried, key=_stored_bytes)
+        sizes = [_SECTION.pack(size, len(stored)) for size, stored in sections]
+        header = _HEADER.pack(0, number, len(sections), 0)
+        rest = b"".join((header[_CRC_BYTES:], *sizes, *(stored for _, stored in sections)))
         return struct.pack("<I", google_crc32c.value(rest)) + rest
+
+    def _sections(self, coding: int, heads: Int64s, codes: Int64s, odds: Int64s) -> _Sections:
+        head = np.empty(12 + 52 * len(heads) + 20 * len(codes), dtype=np.uint8)
+        code = np.empty(16 + len(heads) + 10 * len(codes), dtype=np.uint8)
+        if coding == pack_kernels.SPLIT:
+            head_bytes, code_bytes = pack_kernels.pack_split(heads, codes, odds, head, code)
+            return [self._compressed(head[:head_bytes]), (code_bytes, code[:code_bytes].tobytes())]
+        bounds = np.zeros(9, dtype=np.int64)
+        head_bytes = pack_kernels.pack_planes(heads, codes, odds, head, code, bounds)
+        planes = [code[start:end] for start, end in itertools.pairwise(bounds.tolist())]
+        return [self._compressed(part) for part in (head[:head_bytes], *planes) if len(part)]
+
+    def _compressed(self, section: Bytes) -> tuple[int, bytes]:
+        packed = self._zstd.compress(section.data)
+        return len(section), packed if len(packed) < len(section) else section.tobytes()
+
+
+def _room(counts: Int64s) -> tuple[Int64s, Int64s]:
+    heads = np.empty((len(counts), model_kernels.HEAD_FIELDS), dtype=np.int64)
+    return heads, np.empty(int(counts.sum()), dtype=np.int64)
+
+
+def _stored_bytes(sections: _Sections) -> int:
+    return sum(_SECTION.size + len(stored) for _, stored in sections)
 
 
 def unpack_frame(data: bytes, number: int) -> Bytes:
     """The body of frame *number* from its bytes; ValueError says what is wrong with them."""
     if len(data) < _HEADER.size:
         raise ValueError("frame is cut short")
-    crc, found_number, body_size, sections, _ = _HEADER.unpack_from(data)
+    crc, found_number, sections, _ = _HEADER.unpack_from(data)
     if google_crc32c.value(data[_CRC_BYTES:]) != crc:
         raise ValueError("checksum mismatch")
     if found_number != number:
@@ -90,10 +113,13 @@ def unpack_frame(data: bytes, number: int) -> Bytes:
         part = view[at : at + stored]
         at += stored
         parts.append(part if stored == size else _decompressed(part, size))
-    body = b"".join(parts)
-    if at != len(data) or len(body) != body_size:
+    if at != len(data) or not parts:
         raise ValueError("frame sizes disagree")
-    return np.frombuffer(body, dtype=np.uint8)
+    codes = b"".join((*parts[1:], bytes(SPARE_BYTES)))
+    body: Bytes = unpack(np.frombuffer(parts[0], np.uint8), np.frombuffer(codes, np.uint8))
+    if not len(body):
+        raise ValueError("frame contradicts itself")
+    return body
 
 
 class _Decompressor(threading.local):
@@ -107,7 +133,12 @@ _zstd = _Decompressor()
 
 
 def _decompressed(part: memoryview, size: int) -> bytes:
+    if size > _MAX_SECTION_BYTES:
+        raise ValueError("frame sizes disagree")
     try:
-        return _zstd.decompress(part, max_output_size=size)
+        section = _zstd.decompress(part, max_output_size=size)
     except zstandard.ZstdError as error:
         raise ValueError(f"frame does not decompress: {error}") from None
+    if len(section) != size:
+        raise ValueError("frame sizes disagree")
+    return section

@@ -1,6 +1,6 @@
-"""Kernels that decode: frame bodies (see ``encode_kernels``) to samples.
+"""Kernels that decode, part two: frame bodies (see ``unpack_kernels``) to samples.
 
-The constants are those of ``encode_kernels``, written out again: a kernel is compiled for the text
+The constants are those of ``unpack_kernels``, written out again: a kernel is compiled for the text
 of its own file.
 """
 
@@ -14,7 +14,8 @@ _BYTES = "Array(u1, 1, 'C', True)"
 _PIECES = "Array(i8, 2, 'C', True)"
 
 _PREAMBLE, _HEAD, _ODD = 8, 32, 10
-CONSTANT, RAW, PLAIN, DELTA, COUNTED = 0, 1, 2, 3, 4
+CONSTANT, COUNTED, PLAIN, DELTA = 0, 1, 2, 3
+_BITS = 255
 _POWERS = np.array([10.0**e for e in range(23)])
 
 
@@ -36,78 +37,73 @@ def _segment_count(body: Any) -> Any:
 
 
 @helper
-def _locate(body: Any, planes: Any, odds: Any) -> Any:
-    """Where each segment's planes and odd samples begin; False where the body can't be right."""
-    size = len(body)
+def _locate(body: Any, places: Any, odds: Any) -> Any:
+    """Where each segment's steps and odd samples begin; False where the body can't be right."""
     segments = len(odds)
-    at = _PREAMBLE + _HEAD * segments
+    at: Any = _PREAMBLE + _HEAD * segments
+    for s in range(segments):
+        odds[s] = at
+        at += _ODD * np.int64(_load(body, _PREAMBLE + _HEAD * s + 6, 2))
+    at = (at + 7) // 8 * 8
     for s in range(segments):
         head = _PREAMBLE + _HEAD * s
-        width = body[head + 2]
-        if body[head + 1] >= len(_POWERS) or width > 8 or (body[head] == RAW and width < 8):
-            return False
-        odds[s] = at
-        at += _ODD * int(_load(body, head + 6, 2))
-    for plane in range(8):
-        for s in range(segments):
-            planes[s, plane] = at
-            if body[_PREAMBLE + _HEAD * s + 2] > plane:
-                at += int(_load(body, _PREAMBLE + _HEAD * s + 4, 2))
-    return segments > 0 and at == size
+        places[s] = at
+        at += (body[head + 2] * np.int64(_load(body, head + 4, 2)) + 7) // 8 * 8
+    return segments > 0 and at == len(body)
 
 
 @helper
-def _residual(body: Any, planes: Any, s: Any, width: Any, i: Any) -> Any:
-    residual = np.uint64(0)
-    for plane in range(width):
-        residual |= np.uint64(body[planes[s, plane] + i]) << np.uint64(8 * plane)
-    return residual
+def _add_up(steps: Any, skip: Any, take: Any, low: Any, factor: Any, out: Any, at: Any) -> None:
+    """``out[at]`` holds the segment's first number; the running sum of the steps behind it."""
+    total = out[at]
+    for i in range(1, skip):
+        total += low + factor * np.int64(steps[i])
+    for i in range(max(1, skip), skip + take):
+        total += low + factor * np.int64(steps[i])
+        out[at + i - skip] = total
+
+
+@helper
+def _lift(steps: Any, skip: Any, take: Any, low: Any, factor: Any, out: Any, at: Any) -> None:
+    for i in range(take):
+        out[at + i] = low + factor * np.int64(steps[skip + i])
 
 
 @helper
 def _decode_numbers(
-    body: Any, planes: Any, s: Any, head: Any, skip: Any, take: Any, out: Any, out_at: Any
+    body: Any, place: Any, head: Any, skip: Any, take: Any, out: Any, at: Any
 ) -> None:
-    """Integers ``skip`` up to ``skip + take`` of a PLAIN or DELTA segment."""
-    scheme, width = body[head], np.int64(body[head + 2])
+    """Integers ``skip`` up to ``skip + take`` of a PLAIN or DELTA segment; some, at least."""
+    width = body[head + 2]
+    end = place + width * (skip + take)
     base = np.int64(load_u64(body, head + 8))
-    low = np.int64(load_u64(body, head + 16))
     factor = np.int64(load_u64(body, head + 24))
-    first = planes[s, 0]
-    second = planes[s, 1]
-    if scheme == PLAIN:
-        for i in range(take):
-            out[out_at + i] = base + factor * np.int64(_residual(body, planes, s, width, skip + i))
+    low = np.int64(load_u64(body, head + 16)) * factor
+    if body[head] == PLAIN:
+        low += base
+        if width == 0:
+            out[at : at + take] = low
+        elif width == 1:
+            _lift(body[place:end], skip, take, low, factor, out, at)
+        elif width == 2:
+            _lift(body[place:end].view(np.uint16), skip, take, low, factor, out, at)
+        elif width == 4:
+            _lift(body[place:end].view(np.uint32), skip, take, low, factor, out, at)
+        else:
+            _lift(body[place:end].view(np.uint64), skip, take, low, factor, out, at)
         return
-    step = low * factor
-    total = base
+    out[at] = base
     if width == 0:
         for i in range(take):
-            out[out_at + i] = base + (skip + i) * step
-        return
-    if skip == 0 and take > 0:
-        out[out_at] = total
-    if width == 1:
-        for i in range(1, skip):
-            total += step + factor * np.int64(body[first + i])
-        for i in range(max(1, skip), skip + take):
-            total += step + factor * np.int64(body[first + i])
-            out[out_at + i - skip] = total
+            out[at + i] = base + (skip + i) * low
+    elif width == 1:
+        _add_up(body[place:end], skip, take, low, factor, out, at)
     elif width == 2:
-        for i in range(1, skip):
-            total += step + factor * (
-                np.int64(body[first + i]) | np.int64(body[second + i]) << np.int64(8)
-            )
-        for i in range(max(1, skip), skip + take):
-            total += step + factor * (
-                np.int64(body[first + i]) | np.int64(body[second + i]) << np.int64(8)
-            )
-            out[out_at + i - skip] = total
+        _add_up(body[place:end].view(np.uint16), skip, take, low, factor, out, at)
+    elif width == 4:
+        _add_up(body[place:end].view(np.uint32), skip, take, low, factor, out, at)
     else:
-        for i in range(1, skip + take):
-            total += step + factor * np.int64(_residual(body, planes, s, width, i))
-            if i >= skip:
-                out[out_at + i - skip] = total
+        _add_up(body[place:end].view(np.uint64), skip, take, low, factor, out, at)
 
 
 @kernel(f"b1({_BYTES}, {_PIECES}, i8, i8, f8[::1])")
@@ -118,9 +114,9 @@ def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> boo
     *out*. Returns False where the body does not hold these samples.
     """
     segments = _segment_count(body)
-    planes = np.empty((segments, 8), np.int64)
+    places = np.empty(segments, np.int64)
     odds = np.empty(segments, np.int64)
-    if not _locate(body, planes, odds):
+    if not _locate(body, places, odds):
         return False
     bits = out.view(np.uint64)
     numbers = out.view(np.int64)
@@ -129,48 +125,44 @@ def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> boo
         head = _PREAMBLE + _HEAD * s
         if s >= segments or skip + take > np.int64(_load(body, head + 4, 2)):
             return False
-        scheme = body[head]
+        if take <= 0:
+            continue
+        scheme, exponent = body[head], body[head + 1]
+        base = load_u64(body, head + 8)
         if scheme == CONSTANT:
-            constant = load_u64(body, head + 8)
             for i in range(take):
-                bits[place + i] = constant
-        elif scheme == RAW:
+                bits[place + i] = base
+        elif scheme == COUNTED:
             for i in range(take):
-                bits[place + i] = _residual(body, planes, s, 8, skip + i)
-        elif scheme <= DELTA:
-            _decode_numbers(body, planes, s, head, skip, take, numbers, place)
-            if body[head + 1] == 0:
+                bits[place + i] = base + np.uint64(skip + i)
+        else:
+            _decode_numbers(body, places[s], head, skip, take, numbers, place)
+            if exponent == 0:
                 for i in range(take):
                     out[place + i] = np.float64(numbers[place + i])
-            else:
-                power = _POWERS[body[head + 1]]
+            elif exponent != _BITS:
+                power = _POWERS[exponent]
                 for i in range(take):
                     out[place + i] = np.float64(numbers[place + i]) / power
-            for odd in range(int(_load(body, head + 6, 2))):
-                at = int(_load(body, odds[s] + _ODD * odd, 2)) - skip
+            for odd in range(np.int64(_load(body, head + 6, 2))):
+                at = np.int64(_load(body, odds[s] + _ODD * odd, 2)) - skip
                 if 0 <= at < take:
                     bits[place + at] = _load(body, odds[s] + _ODD * odd + 2, 8)
-        elif scheme == COUNTED:
-            counted = load_u64(body, head + 8) + np.uint64(skip)
-            for i in range(take):
-                bits[place + i] = counted + np.uint64(i)
-        else:
-            return False
     return True
 
 
 @kernel(f"b1({_BYTES}, {_PIECES}, i8, i8, i8[::1])")
 def decode_times(body: Any, pieces: Any, first: int, end: int, out: Any) -> bool:
-    """As ``decode_values``, of whole segments of int64 numbers, written by ``encode_times``."""
+    """As ``decode_values``, of whole segments of int64 numbers, packed as times."""
     segments = _segment_count(body)
-    planes = np.empty((segments, 8), np.int64)
+    places = np.empty(segments, np.int64)
     odds = np.empty(segments, np.int64)
-    if not _locate(body, planes, odds):
+    if not _locate(body, places, odds):
         return False
     for k in range(first, end):
-        head = _PREAMBLE + _HEAD * pieces[1, k]
-        count = pieces[3, k]
-        if pieces[1, k] >= segments or count != np.int64(_load(body, head + 4, 2)):
+        s, count = pieces[1, k], pieces[3, k]
+        head = _PREAMBLE + _HEAD * s
+        if s >= segments or count != np.int64(_load(body, head + 4, 2)) or body[head] < PLAIN:
             return False
-        _decode_numbers(body, planes, pieces[1, k], head, 0, count, out, pieces[4, k])
+        _decode_numbers(body, places[s], head, 0, count, out, pieces[4, k])
     return True

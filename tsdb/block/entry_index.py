@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from series.histogram import Histograms, offsets_of
 from series.ports import StorageError
 from tsdb.block.entry_writer import POSITION_BIAS
-from tsdb.block.format import ColumnReader
+from tsdb.block.format import ColumnReader, DamagedError
+from tsdb.block.kernels import MAX_SEGMENT
 from tsdb.sample import entry_kernels
 from tsdb.sample.entries import Entries
 from tsdb.sample.entry_kernels import FLOAT_COLUMNS, HISTOGRAM_COLUMNS
@@ -49,24 +50,34 @@ class EntryIndex(NamedTuple):
 
     @classmethod
     def load(cls, layouts: ColumnReader, runs: ColumnReader) -> "EntryIndex":
-        """From the two sections of an index that ``write_entries`` makes."""
-        schemas = (layouts.column() - POSITION_BIAS).astype(np.int32)
+        """From the two sections of an index that ``EntryWriter`` makes.
+
+        DamagedError where they disagree.
+        """
+        schemas = _int32s(layouts)
         hints = layouts.column().astype(np.uint8)
-        offsets = offsets_of(layouts.column())
-        positions = (layouts.column() - POSITION_BIAS).astype(np.int32)
-        zeros = np.zeros(len(schemas))
+        offsets = offsets_of(layouts.sizes())
+        positions = _int32s(layouts)
+        bound_offsets = offsets_of(layouts.sizes())
+        bounds = layouts.column().view(np.float64)
+        count = len(schemas)
+        _expect(len(hints) == len(offsets) - 1 == len(bound_offsets) - 1 == count)
+        _expect(offsets[-1] == len(positions) and bound_offsets[-1] == len(bounds))
+        zeros = np.zeros(count)
         shapes = Histograms(
             schemas, hints, zeros, zeros, zeros, zeros, offsets, positions,
-            np.zeros(len(positions)), offsets_of(layouts.column()),
-            layouts.column().view(np.float64),
+            np.zeros(len(positions)), bound_offsets, bounds,
         )  # fmt: skip
-        lengths = runs.column()
+        lengths = runs.sizes()
+        rows, layout_numbers, frames, slots = (runs.sizes() for _ in range(4))
+        _expect(len(lengths) == len(rows) == len(layout_numbers) == len(frames) == len(slots))
+        _expect(lengths.max(initial=0) <= MAX_SEGMENT and layout_numbers.max(initial=0) <= count)
         return cls(
             firsts=offsets_of(lengths),
-            rows=runs.column(),
-            layouts=runs.column(),
-            frames=runs.column(),
-            slots=runs.column(),
+            rows=rows,
+            layouts=layout_numbers,
+            frames=frames,
+            slots=slots,
             lost=np.zeros(len(lengths), dtype=np.bool_),
             shapes=shapes,
         )
@@ -138,3 +149,15 @@ class EntryIndex(NamedTuple):
             shapes.bounds,
         )  # fmt: skip
         return Entries(values, starts_ms, ids, found)
+
+
+def _int32s(read: ColumnReader) -> NDArray[np.int32]:
+    """The numbers of the next column, to which POSITION_BIAS was added."""
+    numbers = read.column() - POSITION_BIAS
+    _expect(numbers.min(initial=0) >= -(2**31) and numbers.max(initial=0) < 2**31)
+    return numbers.astype(np.int32)
+
+
+def _expect(holds: bool) -> None:
+    if not holds:
+        raise DamagedError("sections of entries disagree")

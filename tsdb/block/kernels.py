@@ -12,8 +12,13 @@ import numpy as np
 from series.jit import helper, kernel
 
 FRAME_SEGMENTS = 16
-"""Segments a frame takes at most; time columns fill the first frames by this count."""
+"""Segments of values a frame takes at most, and time columns; frames of entries may take more."""
 
+MAX_SEGMENT = (1 << 16) - 1
+"""Samples of a segment at most."""
+
+_UINT8 = "Array(u1, 1, 'C', True)"
+_INT32 = "Array(i4, 1, 'C', True)"
 _INT64 = "Array(i8, 1, 'C', True)"
 
 
@@ -107,56 +112,89 @@ def _by_frame(pieces: Any, count: Any) -> Any:
     return ordered, runs[: found + 1]
 
 
+@helper
+def _number_lines(lines: Any, ids: Any, own: Any) -> Any:
+    """Numbers the distinct *lines* in order of appearance: ``own[ids[k]]`` is ``lines[k]``."""
+    slots = _empty_slots(len(lines))
+    mask = np.uint64(len(slots) - 1)
+    found = 0
+    for k in range(len(lines)):
+        if k > 0 and lines[k] == lines[k - 1]:
+            ids[k] = ids[k - 1]
+            continue
+        slot = _mixed(np.uint64(0), lines[k]) & mask
+        while slots[slot] >= 0 and own[slots[slot]] != lines[k]:
+            slot = (slot + np.uint64(1)) & mask
+        if slots[slot] < 0:
+            slots[slot] = found
+            own[found] = lines[k]
+            found += 1
+        ids[k] = slots[slot]
+    return found
+
+
 @kernel(
     "Tuple((i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1]))"
-    f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8)"
+    f"({_INT32}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8)"
 )
 def plan_times(
-    refs: Any,
-    series_segments: Any,
-    segment_columns: Any,
+    lines: Any,
+    line_bounds: Any,
+    line_columns: Any,
     column_first_ms: Any,
     column_last_ms: Any,
     column_counts: Any,
+    time_frames: Any,
     start_ms: int,
     end_ms: int,
 ) -> Any:
-    """Which segments of each series may hold samples of the range, and the times they need.
+    """Which segments of each row may hold samples of the range, and the times they need.
 
-    The arguments but for *refs* are the block's directory (see ``block._Index``). Returns
+    ``lines`` int32[rows] are those of the rows, the other arrays the block's directory (see
+    ``BlockIndex``). Returns
 
-    - ``firsts``, ``counts`` int64[refs]: the segments of each series;
-    - ``sequences`` int64[refs]: rows with the same time columns have the same number;
+    - ``sequences`` int64[rows]: rows with the same time columns in the range have one number;
+    - ``skips`` int64[rows]: how many segments of each row stand before the range;
+    - ``places`` int64[2 * sequences]: where in *line_columns* the columns of the range begin for
+      each, then where they end;
     - ``ends`` int64[sequences]: where the times of each end, laid one after the other;
     - pieces and runs that decode them.
     """
-    rows = len(refs)
-    firsts = np.empty(rows, np.int64)
-    counts = np.empty(rows, np.int64)
-    for i in range(rows):
-        first = series_segments[refs[i]]
-        end = series_segments[refs[i] + 1]
-        while first < end and column_last_ms[segment_columns[first]] < start_ms:
-            first += 1
-        while end > first and column_first_ms[segment_columns[end - 1]] > end_ms:
-            end -= 1
-        firsts[i] = first
-        counts[i] = end - first
+    rows = len(lines)
     sequences = np.empty(rows, np.int64)
-    leaders = np.empty(rows, np.int64)
-    found = _number(segment_columns, firsts, counts, sequences, leaders)
+    own = np.empty(rows, np.int64)
+    distinct = _number_lines(lines, sequences, own)
+    firsts = np.empty(distinct, np.int64)
+    counts = np.empty(distinct, np.int64)
+    for k in range(distinct):
+        first, end = line_bounds[own[k]], line_bounds[own[k] + 1]
+        while first < end and column_last_ms[line_columns[first]] < start_ms:
+            first += 1
+        while end > first and column_first_ms[line_columns[end - 1]] > end_ms:
+            end -= 1
+        firsts[k] = first
+        counts[k] = end - first
+    ids = np.empty(distinct, np.int64)
+    leaders = np.empty(distinct, np.int64)
+    found = _number(line_columns, firsts, counts, ids, leaders)
+    skips = np.empty(rows, np.int64)
+    for i in range(rows):
+        skips[i] = firsts[sequences[i]] - line_bounds[lines[i]]
+        sequences[i] = ids[sequences[i]]
+    places = np.empty(2 * found, np.int64)
     total = 0
     for q in range(found):
+        places[q] = firsts[leaders[q]]
+        places[found + q] = firsts[leaders[q]] + counts[leaders[q]]
         total += counts[leaders[q]]
     ends = np.empty(found, np.int64)
     pieces = np.empty((5, total), np.int64)
     made = 0
     place = 0
     for q in range(found):
-        first = firsts[leaders[q]]
-        for segment in range(first, first + counts[leaders[q]]):
-            column = segment_columns[segment]
-            pieces[0, made] = column // FRAME_SEGMENTS
+        for at in range(places[q], places[found + q]):
+            column = line_columns[at]
+            pieces[0, made] = time_frames[column // FRAME_SEGMENTS]
             pieces[1, made] = column % FRAME_SEGMENTS
             pieces[2, made] = 0
             pieces[3, made] = column_counts[column]
@@ -165,7 +203,7 @@ def plan_times(
             made += 1
         ends[q] = place
     ordered, runs = _by_frame(pieces, made)
-    return firsts, counts, sequences, ends, ordered, runs
+    return sequences, skips, places, ends, ordered, runs
 
 
 @helper
@@ -182,16 +220,18 @@ def _lower_bound(numbers: Any, start: Any, end: Any, bound: Any) -> Any:
 
 @kernel(
     "Tuple((i8[::1], i8[::1], i8[:, ::1], i8[::1]))"
-    f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64},"
-    " i8, i8)"
+    f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64},"
+    f" {_INT32}, {_UINT8}, {_INT64}, i8, i8)"
 )
 def plan_values(
-    firsts: Any,
-    counts: Any,
+    refs: Any,
     sequences: Any,
+    skips: Any,
+    places: Any,
     ends: Any,
     times: Any,
-    segment_columns: Any,
+    line_columns: Any,
+    series_segments: Any,
     segment_frames: Any,
     segment_slots: Any,
     column_counts: Any,
@@ -200,19 +240,24 @@ def plan_values(
 ) -> Any:
     """Gives every row its place in the answer, trimmed to the range.
 
-    The first four arguments are those of ``plan_times``, *times* what was decoded by its pieces.
-    Returns ``offsets`` int64[rows + 1] and ``time_starts`` int64[rows] of the answer, then pieces
-    and runs that decode its values.
+    ``refs`` int64[rows] are the series of the rows, ``sequences`` to ``ends`` what ``plan_times``
+    has returned, *times* what its pieces have decoded. Returns ``offsets`` int64[rows + 1] and
+    ``time_starts`` int64[rows] of the answer, then pieces and runs that decode its values.
     """
-    rows = len(firsts)
+    rows = len(refs)
     offsets = np.empty(rows + 1, np.int64)
     time_starts = np.empty(rows, np.int64)
-    pieces = np.empty((5, counts.sum()), np.int64)
+    count = len(ends)
+    most = 0
+    for i in range(rows):
+        most += places[count + sequences[i]] - places[sequences[i]]
+    pieces = np.empty((5, most), np.int64)
     offsets[0] = 0
     made = 0
     for i in range(rows):
-        begin = ends[sequences[i] - 1] if sequences[i] > 0 else 0
-        stop = ends[sequences[i]]
+        q = sequences[i]
+        begin = ends[q - 1] if q > 0 else 0
+        stop = ends[q]
         low = _lower_bound(times, begin, stop, start_ms)
         high = low if end_ms < start_ms else _lower_bound(times, low, stop, end_ms)
         if high < stop and times[high] == end_ms and end_ms >= start_ms:
@@ -220,10 +265,11 @@ def plan_values(
         time_starts[i] = low
         offsets[i + 1] = offsets[i] + high - low
         at = begin
-        for segment in range(firsts[i], firsts[i] + counts[i]):
-            count = column_counts[segment_columns[segment]]
+        segment = series_segments[refs[i]] + skips[i]
+        for place in range(places[q], places[count + q]):
+            samples = column_counts[line_columns[place]]
             skip = max(0, low - at)
-            take = min(count, high - at) - skip
+            take = min(samples, high - at) - skip
             if take > 0:
                 pieces[0, made] = segment_frames[segment]
                 pieces[1, made] = segment_slots[segment]
@@ -231,6 +277,7 @@ def plan_values(
                 pieces[3, made] = take
                 pieces[4, made] = offsets[i] + at + skip - low
                 made += 1
-            at += count
+            at += samples
+            segment += 1
     ordered, runs = _by_frame(pieces, made)
     return offsets, time_starts, ordered, runs

@@ -8,259 +8,206 @@ segments share them.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.labels import METRIC_NAME
-from tsdb.block import kernels
-from tsdb.block.codec import (
-    SEGMENT_REST_SAMPLES,
-    SEGMENT_SAMPLES,
-    FrameEncoder,
-)
+from tsdb.block.codec import FrameEncoder
 from tsdb.block.data_file import DataFile
-from tsdb.block.entry_writer import write_entries
+from tsdb.block.entry_writer import EntryWriter
 from tsdb.block.format import (
     BlockMeta,
+    FrameKind,
     Section,
     block_directory,
     pack_column,
     pack_index,
+    pack_origin,
+    pack_summary,
 )
+from tsdb.block.index_copy import write_file
+from tsdb.block.label_writer import LabelWriter
+from tsdb.block.layout import Rows, Segments, cut, group_ends, joined
+from tsdb.block.line_writer import LineWriter
+from tsdb.block.time_writer import TimeWriter
 from tsdb.files import Files
-from tsdb.label.interner import Interner
-from tsdb.label.label_texts import LabelTable
-from tsdb.sample.entries import box, ticket_places
-from tsdb.view.part import Fingerprints
+from tsdb.sample.entries import box, moved_tickets, ticket_places
 
 Int64s = NDArray[np.int64]
-
-_GROUP_MIN_ROWS = 8
-"""From so many rows on, a group ends where the metric does."""
+Flags = NDArray[np.uint8]
 
 
-class _Segments(NamedTuple):
-    """The segments of a batch, series by series, and how frames take them up.
+class BlockWriter:
+    """Writes one block from rows in ascending order of their labels, some at a time.
 
-    ``tiled`` orders them frame by frame; ``frames`` (counted from 0) and ``slots`` say where each
-    one stands.
+    What is written does not depend on how the rows are spread over calls of ``add``. In memory
+    stand the rows of one call, up to 15 of those before, and the index. All methods raise OSError
+    where the disk refuses; then ``abandon`` is all that is left to do.
     """
 
-    per_series: Int64s
-    offsets: Int64s
-    counts: Int64s
-    time_starts: Int64s
-    tiled: Int64s
-    frames: Int64s
-    slots: Int64s
+    def __init__(
+        self,
+        root: Path,
+        sequence: int,
+        *,
+        late: bool,
+        seed: bytes,
+        sources: tuple[int, ...] = (),
+        rank: int | None = None,
+        files: Files,
+    ) -> None:
+        """Begins block *sequence* below *root*, aside; *seed* is the tenant's (16 bytes).
 
+        *rank* is by default the sequence; for *sources* see ``BlockMeta``.
+        """
+        self._root = root
+        self._directory = block_directory(root, sequence)
+        self._aside = self._directory.with_suffix(".tmp")
+        self._files = files
+        files.remove_tree(self._aside)
+        files.mkdir(self._aside)
+        self._seed = seed
+        self._meta = BlockMeta(
+            sequence=sequence,
+            min_time_ms=0,
+            max_time_ms=0,
+            series=0,
+            samples=0,
+            index_bytes=0,
+            data_bytes=0,
+            late=late,
+            rank=sequence if rank is None else rank,
+            sources=sources,
+        )
+        self._data = DataFile(files, self._aside / "data", sequence)
+        self._encoder = FrameEncoder()
+        self._labels = LabelWriter()
+        self._times = TimeWriter(self._data, seed)
+        self._entries = EntryWriter(self._data, seed)
+        self._open_rows: list[Rows] = []
+        self._rows = 0
+        self._samples = 0
+        self._group_rows: list[Int64s] = []
+        self._lines = LineWriter(seed)
+        self._flags: list[Flags] = []
 
-class _TimeColumns(NamedTuple):
-    """The distinct time columns in order of first use by frames; ``ids`` one for each segment."""
+    def add(self, batch: SeriesBatch) -> None:
+        """Adds the rows of *batch*, which follow all those before in the order of their labels.
 
-    ids: Int64s
-    starts: Int64s
-    counts: Int64s
-
-
-def write_block(
-    root: Path,
-    sequence: int,
-    batch: SeriesBatch,
-    fingerprints: Fingerprints,
-    *,
-    late: bool,
-    files: Files,
-) -> BlockMeta:
-    """Writes block *sequence* of the rows of *batch* below *root*; durable when it returns.
-
-    The rows ascend by their labels, carry keys, hold a sample at least and strictly rising times;
-    ``fingerprints`` is uint64[rows, 2]. Raises OSError where the disk refuses; the block then does
-    not exist (a directory left aside is removed by ``remove_strays``).
-    """
-    directory = block_directory(root, sequence)
-    aside = directory.with_suffix(".tmp")
-    files.remove_tree(aside)
-    files.mkdir(aside)
-    interner = Interner()
-    interner.append(batch.keys, batch.key_starts, batch.key_ends)
-    labels = interner.table()
-    segments = _cut(batch, labels)
-    columns = _time_columns(batch, segments)
-    bits, entries = box(batch)
-    entry_sections: dict[Section, list[bytes]] = {}
-    data = DataFile(files, aside / "data", sequence)
-    try:
-        column_frames = _write_times(data, batch, columns)
-        flags = _write_values(data, bits.view(np.float64), segments)
+        They carry keys, hold a sample at least and strictly rising times.
+        """
+        bits, entries = box(batch)
         if entries is not None:
             rows = np.searchsorted(batch.offsets, ticket_places(bits), side="right") - 1
-            entry_sections = write_entries(data, entries, rows)
-        data.finish()
-    finally:
-        data.close()
-    meta = BlockMeta(
-        sequence=sequence,
-        min_time_ms=int(batch.times_ms[columns.starts].min()),
-        max_time_ms=int(batch.times_ms[columns.starts + columns.counts - 1].max()),
-        series=batch.series_count,
-        samples=batch.sample_count,
-        index_bytes=0,
-        data_bytes=data.size_bytes,
-        late=late,
-    )
-    content = pack_index(
-        sequence,
-        {
-            Section.SUMMARY: _summary(meta),
-            **_label_sections(labels),
-            Section.FINGERPRINTS: [np.ascontiguousarray(fingerprints, dtype="<u8").tobytes()],
-            Section.SEGMENTS: [
-                pack_column(segments.per_series),
-                pack_column(columns.ids),
-                pack_column(segments.frames + column_frames),
-                pack_column(segments.slots),
-                pack_column(flags),
-            ],
-            Section.TIME_COLUMNS: _column_section(batch, columns, meta.min_time_ms),
-            Section.FRAMES: [pack_column(np.array(data.frame_bytes, dtype=np.int64))],
-            **entry_sections,
-        },
-    )
-    _write_file(files, aside / "index", content)
-    files.sync_directory(aside)
-    files.rename(aside, directory)
-    files.sync_directory(root)
-    return replace(meta, index_bytes=len(content))
-
-
-def _cut(batch: SeriesBatch, labels: LabelTable) -> _Segments:
-    """Cuts the rows into segments and lays these into frames."""
-    lengths = np.diff(batch.offsets)
-    per_series = np.maximum(1, -((SEGMENT_REST_SAMPLES - lengths) // SEGMENT_SAMPLES))
-    series = np.repeat(np.arange(len(lengths)), per_series)
-    firsts = np.cumsum(per_series) - per_series
-    kth = np.arange(len(series)) - firsts[series]
-    starts = kth * SEGMENT_SAMPLES
-    last = kth == per_series[series] - 1
-    counts = np.where(last, lengths[series] - starts, SEGMENT_SAMPLES)
-    groups = _groups(labels)[series]
-    tiled = np.lexsort((series, kth, groups))
-    new_frame = np.ones(len(tiled), dtype=np.bool_)
-    new_frame[1:] = (np.diff(groups[tiled]) != 0) | (np.diff(kth[tiled]) != 0)
-    frame_starts = np.flatnonzero(new_frame)
-    frames = np.empty(len(tiled), dtype=np.int64)
-    slots = np.empty(len(tiled), dtype=np.int64)
-    frames[tiled] = np.cumsum(new_frame) - 1
-    slots[tiled] = np.arange(len(tiled)) - frame_starts[frames[tiled]]
-    return _Segments(
-        per_series=per_series,
-        offsets=batch.offsets[series] + starts,
-        counts=counts,
-        time_starts=batch.time_starts[series] + starts,
-        tiled=tiled,
-        frames=frames,
-        slots=slots,
-    )
-
-
-def _groups(labels: LabelTable) -> Int64s:
-    """int64[rows]: the rising number of each row's group."""
-    rows = len(labels.row_starts) - 1
-    metrics = np.full(rows, -1)
-    if METRIC_NAME in labels.names:
-        name = labels.names.index(METRIC_NAME)
-        first, end = labels.name_firsts[name : name + 2]
-        found = np.flatnonzero((labels.row_labels >= first) & (labels.row_labels < end))
-        metrics[np.searchsorted(labels.row_starts, found, side="right") - 1] = labels.row_labels[
-            found
-        ]
-    ends = np.append(np.flatnonzero(np.diff(metrics)) + 1, rows)
-    bounds = [0]
-    for end in ends.tolist():
-        while end - bounds[-1] >= kernels.FRAME_SEGMENTS:
-            bounds.append(bounds[-1] + kernels.FRAME_SEGMENTS)
-        if end - bounds[-1] >= _GROUP_MIN_ROWS:
-            bounds.append(end)
-    if bounds[-1] < rows:
-        bounds.append(rows)
-    return np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
-
-
-def _time_columns(batch: SeriesBatch, segments: _Segments) -> _TimeColumns:
-    order = segments.tiled
-    starts, counts = segments.time_starts[order], segments.counts[order]
-    ids = np.empty(len(order), dtype=np.int64)
-    firsts = np.empty(len(order), dtype=np.int64)
-    found = kernels.number_stretches(batch.times_ms, starts, counts, ids, firsts)
-    own = firsts[:found]
-    by_series = np.empty(len(order), dtype=np.int64)
-    by_series[order] = ids
-    return _TimeColumns(by_series, starts[own], counts[own])
-
-
-def _write_times(data: DataFile, batch: SeriesBatch, columns: _TimeColumns) -> int:
-    """Writes the time columns and returns how many frames they take."""
-    encoder = FrameEncoder()
-    for first in range(0, len(columns.starts), kernels.FRAME_SEGMENTS):
-        part = slice(first, first + kernels.FRAME_SEGMENTS)
-        frame = encoder.times(
-            data.next_frame, batch.times_ms, columns.starts[part], columns.counts[part]
+            bits = moved_tickets(bits, self._entries.count)
+            self._entries.add(entries, rows + self._labels.rows)
+        metrics = self._labels.add(batch)
+        self._samples += batch.sample_count
+        fresh = Rows(
+            bits.view(np.float64), batch.offsets, batch.times_ms, batch.time_starts, metrics
         )
-        data.add(frame)
-    return data.next_frame
+        self._take(fresh)
+        self._times.keep()
+        self._entries.keep()
 
+    def finish(self) -> BlockMeta:
+        """Writes what is left and the index; the block is durable when it returns.
 
-def _write_values(data: DataFile, values: NDArray[np.float64], segments: _Segments) -> Int64s:
-    """Writes the value frames; returns the segments' flags."""
-    encoder = FrameEncoder()
-    order = segments.tiled
-    starts, counts = segments.offsets[order], segments.counts[order]
-    flags = np.zeros(len(order), dtype=np.int64)
-    bounds = np.append(np.flatnonzero(segments.slots[order] == 0), len(order)).tolist()
-    for number in range(len(bounds) - 1):
-        part = slice(bounds[number], bounds[number + 1])
-        frame, flags[order[part]] = encoder.values(
-            data.next_frame, values, starts[part], counts[part]
+        ValueError where there are no rows.
+        """
+        if not self._samples:
+            raise ValueError("a block needs a sample")
+        if self._open_rows:
+            rows = joined(self._open_rows)
+            self._write_groups(rows, np.array([rows.size]))
+        self._times.finish()
+        entry_sections = self._entries.finish()
+        min_time_ms, max_time_ms = self._times.range_ms()
+        meta = replace(
+            self._meta,
+            min_time_ms=min_time_ms,
+            max_time_ms=max_time_ms,
+            series=self._labels.rows,
+            samples=self._samples,
         )
-        data.add(frame)
-    return flags
+        index = pack_index(
+            meta.sequence,
+            {
+                Section.SUMMARY: pack_summary(meta),
+                Section.ORIGIN: pack_origin(meta, self._seed),
+                **self._labels.sections(),
+                Section.FRAMES: self._data.section(),
+                Section.GROUPS: [pack_column(np.concatenate(self._group_rows))],
+                Section.SEGMENTS: [
+                    *self._lines.columns(),
+                    pack_column(np.concatenate(self._flags)),
+                ],
+                Section.TIME_COLUMNS: self._times.section(),
+                **entry_sections,
+            },
+        )
+        self._data.finish(index)
+        self._data.close()
+        write_file(self._files, self._aside / "index", index)
+        self._files.sync_directory(self._aside)
+        self._files.rename(self._aside, self._directory)
+        self._files.sync_directory(self._root)
+        return replace(meta, index_bytes=len(index), data_bytes=self._data.size_bytes)
 
+    def abandon(self) -> None:
+        """Removes what was written, whether or not it was finished."""
+        self._data.close()
+        self._files.remove_tree(self._aside)
+        self._files.remove_tree(self._directory)
 
-def _summary(meta: BlockMeta) -> list[bytes]:
-    numbers = (meta.series, meta.samples, meta.data_bytes, int(meta.late))
-    times = np.array([meta.min_time_ms, meta.max_time_ms], dtype="<i8")
-    return [pack_column(np.array(numbers, dtype=np.int64)), pack_column(times.view("<u8"))]
+    def _take(self, fresh: Rows) -> None:
+        """Writes the groups that *fresh* completes and keeps the rest."""
+        open_rows = sum(rows.size for rows in self._open_rows)
+        ends = group_ends(np.concatenate([rows.metrics for rows in (*self._open_rows, fresh)]))
+        begin = 0
+        if ends and self._open_rows:
+            begin = ends[0] - open_rows
+            first = joined([*self._open_rows, fresh.part(0, begin)])
+            self._open_rows = []
+            self._write_groups(first, np.array(ends[:1]))
+            ends = ends[1:]
+        if ends:
+            bounds = np.array([begin, *(end - open_rows for end in ends)])
+            self._write_groups(fresh.part(begin, int(bounds[-1])), np.diff(bounds))
+            begin = int(bounds[-1])
+        if begin < fresh.size:
+            self._open_rows.append(joined([fresh.part(begin, fresh.size)]))
 
+    def _write_groups(self, rows: Rows, group_rows: Int64s) -> None:
+        """Writes the frames of *rows*, which make up whole groups."""
+        segments = cut(rows, group_rows)
+        columns = self._times.number(rows.times_ms, segments.time_starts, segments.counts)
+        self._group_rows.append(group_rows)
+        self._lines.add(columns, segments)
+        self._write_frames(rows.values, segments, columns, self._rows + np.cumsum(group_rows))
+        self._rows += rows.size
 
-def _label_sections(labels: LabelTable) -> dict[Section, list[bytes]]:
-    names = [name.encode() for name in labels.names]
-    return {
-        Section.NAMES: [
-            pack_column(np.diff(labels.name_firsts)),
-            pack_column(np.array([len(name) for name in names], dtype=np.int64)),
-            *names,
-        ],
-        Section.VALUES: [pack_column(np.diff(labels.value_starts)), labels.values],
-        Section.ROWS: [pack_column(np.diff(labels.row_starts)), pack_column(labels.row_labels)],
-    }
+    def _write_frames(
+        self, values: NDArray[np.float64], segments: Segments, columns: Int64s, row_ends: Int64s
+    ) -> None:
+        """Writes the frames of groups, and what becomes due by them.
 
-
-def _column_section(batch: SeriesBatch, columns: _TimeColumns, min_time_ms: int) -> list[bytes]:
-    """First and last times, relative to the block's first (modulo 2**64), and counts."""
-    first = batch.times_ms[columns.starts].view(np.uint64)
-    last = batch.times_ms[columns.starts + columns.counts - 1].view(np.uint64)
-    origin = np.array(min_time_ms, dtype=np.int64).view(np.uint64)
-    return [pack_column(first - origin), pack_column(last - origin), pack_column(columns.counts)]
-
-
-def _write_file(files: Files, path: Path, content: bytes) -> None:
-    fd = files.create(path)
-    try:
-        files.write(fd, [content])
-        files.fdatasync(fd)
-    finally:
-        files.close(fd)
+        *columns* are those of the segments, *row_ends* where the groups end.
+        """
+        layout = segments.layout
+        bounds = layout.bounds.tolist()
+        known_columns = (np.maximum.accumulate(columns)[layout.bounds[1:] - 1] + 1).tolist()
+        flags = np.empty(len(columns), dtype=np.uint8)
+        frame = 0
+        for frames, end_row in zip(layout.group_frames.tolist(), row_ends.tolist(), strict=True):
+            for _ in range(frames):
+                self._times.write_full(known_columns[frame])
+                part = slice(bounds[frame], bounds[frame + 1])
+                packed, flags[part] = self._encoder.values(
+                    self._data.next_frame, values, segments.starts[part], segments.counts[part]
+                )
+                self._data.add(packed, FrameKind.VALUES)
+                frame += 1
+            self._entries.write_full(end_row)
+        self._flags.append(flags)

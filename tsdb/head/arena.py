@@ -3,8 +3,8 @@
 Values and times have pages of their own, so that series that were scraped together share the
 pages of their times. A page is a row of a large array that the operating system backs only where
 it was touched; pages never move. Heads take page numbers in handfuls and give them back; what
-stands in a page is their business. The entries of samples that need more than 64 bits are kept by
-the heads; the arena counts them.
+stands in a page is their business. The entries of samples that need more than 64 bits and what is
+known of series are kept by the heads; the arena counts them.
 """
 
 import threading
@@ -49,7 +49,8 @@ class Arena:
         """Room for *capacity_pages* of each kind; by default a quarter of the memory for each.
 
         Takes less where the operating system refuses that much address space. The pools of all
-        heads may take *pool_capacity_bytes*, by default an eighth of the memory.
+        heads may take *pool_capacity_bytes*, by default an eighth of the memory, and what they know
+        of their series a quarter.
         """
         pages = capacity_pages or max(4096, memory_bytes() // 4 // PAGE_BYTES)
         while not self._allocate(pages):
@@ -60,6 +61,8 @@ class Arena:
         self._owners = 0
         self.pool_capacity_bytes = pool_capacity_bytes or memory_bytes() // 8
         self.pool_bytes = 0
+        self.table_capacity_bytes = memory_bytes() // 4
+        self.table_bytes = 0
 
     def _allocate(self, pages: int) -> bool:
         try:
@@ -88,6 +91,16 @@ class Arena:
         """Notes that a head's pool has grown by *more* bytes, or shrunk."""
         with self._lock:
             self.pool_bytes += more
+
+    def count_table_bytes(self, more: int) -> None:
+        """Notes that what a head knows of its series has grown by *more* bytes, or shrunk."""
+        with self._lock:
+            self.table_bytes += more
+
+    @property
+    def table_share(self) -> float:
+        """How much of the memory for what is known of series is taken."""
+        return self.table_bytes / self.table_capacity_bytes
 
     def new_owner(self) -> int:
         """A number (from 1) by which a head tells its time pages from those of others."""

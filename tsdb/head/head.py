@@ -21,6 +21,8 @@ from tsdb.sample.samples import Samples
 from tsdb.view.part import NEVER_MS, Fingerprints
 
 _NO_SAMPLES = (-1, -1, 0, 0)
+_ROW_BYTES = 16 + 8 + 8
+"""What a series takes in the tables of states, of last times and of the log."""
 _BRANCHES = 256
 _DROP_SERIES = 16_384
 _NO_TIMES = np.zeros(0, dtype=np.int64)
@@ -41,9 +43,8 @@ class Head:
         self.index = LabelIndex()
         self._arena = arena
         self._epoch = Epoch(arena)
-        self._state = np.zeros((16, 4), dtype=np.int32)
-        self._state[:] = _NO_SAMPLES
-        self._last_times = np.full(16, NEVER_MS, dtype=np.int64)
+        self._state = np.empty((16, 4), dtype=np.int32)
+        self._last_times = np.empty(16, dtype=np.int64)
         self._value_pool: Pages = np.zeros(0, dtype=np.int32)
         self._time_pool: Pages = np.zeros(0, dtype=np.int32)
         self._branches = np.full(_BRANCHES, -1, dtype=np.int32)
@@ -59,6 +60,8 @@ class Head:
         """The pages of values that are taken, reserved ones included."""
         self.starved = False
         """Whether a ``reserve`` has failed since the last seal."""
+        self.table_bytes = 0
+        """About the memory of what is known of the series: keys, tables, labels."""
 
     @property
     def series_count(self) -> int:
@@ -78,6 +81,11 @@ class Head:
     def sample_count(self) -> int:
         """The samples in pages, out of sight or not, and the late ones."""
         return int(self._state[: self.series_count, kernels.COUNT].sum()) + self.late_count
+
+    @property
+    def has_full_tables(self) -> bool:
+        """Whether there is no memory left for what is known of series, of this or other heads."""
+        return self._arena.table_share >= 1
 
     @property
     def pool_bytes(self) -> int:
@@ -110,7 +118,8 @@ class Head:
         except ValueError:
             self.registry.forget_from(known)
             raise
-        self._make_room()
+        self._make_room(known)
+        self._count_tables()
 
     def reserve(self, samples: int) -> None:
         """Takes pages for *samples* samples that are to be appended: in the worst case each of
@@ -162,6 +171,8 @@ class Head:
         while done < self.series_count:
             done = self.drop_hidden(done)
         self._pool.clear()
+        self._arena.count_table_bytes(-self.table_bytes)
+        self.table_bytes = 0
 
     def append(self, samples: Samples) -> NDArray[np.uint8]:
         """Appends *samples* in their order; uint8[N] says what became of each.
@@ -317,6 +328,10 @@ class Head:
         empty[self._late.series[: self.late_count]] = False
         return empty
 
+    def silent_series(self, before_ms: int) -> int:
+        """How many series have no sample from *before_ms* on, or none at all."""
+        return int(np.count_nonzero(self._last_times[: self.series_count] < before_ms))
+
     def renumbered(self, rows: Rows) -> tuple[Registry, LabelIndex]:
         """Registry and index of only the series *rows* (int64), numbered in their order.
 
@@ -344,17 +359,23 @@ class Head:
         moved = LateBuffer(late.series.copy(), late.times, late.bits, late.slots)
         moved.series[:count] = new_number[late.series[:count]]
         self._late, _ = moved.take(np.ones(count, dtype=np.bool_))
+        self._count_tables()
         self._drops += 1
         self._snapshot = None
 
-    def _make_room(self) -> None:
-        """Rows for all series; new ones begin empty."""
-        rows = len(self._state)
-        if self.series_count > rows:
-            self._state = grown(self._state, self.series_count)
-            self._state[rows:] = _NO_SAMPLES
-            self._last_times = grown(self._last_times, self.series_count)
-            self._last_times[rows:] = NEVER_MS
+    def _count_tables(self) -> None:
+        size_bytes = (
+            self.registry.size_bytes + self.index.size_bytes + _ROW_BYTES * self.series_count
+        )
+        self._arena.count_table_bytes(size_bytes - self.table_bytes)
+        self.table_bytes = size_bytes
+
+    def _make_room(self, known: int) -> None:
+        """Rows for all series; those from number *known* on begin empty."""
+        self._state = grown(self._state, self.series_count)
+        self._state[known : self.series_count] = _NO_SAMPLES
+        self._last_times = grown(self._last_times, self.series_count)
+        self._last_times[known : self.series_count] = NEVER_MS
 
 
 def _adopt(registry: Registry, index: LabelIndex, other: Registry, rows: Rows) -> None:

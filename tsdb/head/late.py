@@ -5,15 +5,16 @@ series and time. It is merged with the pages when it is read and when it is seal
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from tsdb.arrays import grown
 from tsdb.head import kernels as head_kernels
 from tsdb.head import read_kernels as head_read_kernels
+
+T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(slots=True)
@@ -39,9 +40,9 @@ class LateBuffer:
     def larger(self, count: int) -> "LateBuffer":
         """The first *count* samples with room for as many again."""
         return _indexed(
-            grown(self.series, 2 * count),
-            grown(self.times, 2 * count),
-            grown(self.bits, 2 * count),
+            _padded(self.series[:count], 2 * count),
+            _padded(self.times[:count], 2 * count),
+            _padded(self.bits[:count], 2 * count),
             count,
         )
 
@@ -50,9 +51,9 @@ class LateBuffer:
         count = int(np.count_nonzero(chosen))
         filled, room = len(chosen), max(8, count + 1)
         return _indexed(
-            grown(self.series[:filled][chosen], room),
-            grown(self.times[:filled][chosen], room),
-            grown(self.bits[:filled][chosen], room),
+            _padded(self.series[:filled][chosen], room),
+            _padded(self.times[:filled][chosen], room),
+            _padded(self.bits[:filled][chosen], room),
             count,
         ), count
 
@@ -104,6 +105,11 @@ class LateSamples(NamedTuple):
             times_ms=times,
             values=bits.view(np.float64),
         )
+
+
+def _padded(array: NDArray[T], size: int) -> NDArray[T]:
+    """*array* with zeros up to *size*."""
+    return np.concatenate([array, np.zeros(size - len(array), dtype=array.dtype)])
 
 
 def _indexed(

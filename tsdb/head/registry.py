@@ -19,6 +19,16 @@ Fingerprints = NDArray[np.uint64]
 Rows = NDArray[np.int64]
 
 
+def fingerprints_of(
+    seed: bytes, keys: NDArray[np.uint8], key_starts: Rows, key_ends: Rows
+) -> Fingerprints:
+    """uint64[n, 2]: the fingerprints of some keys under a tenant's *seed*."""
+    words = np.frombuffer(hashlib.blake2b(seed, digest_size=32).digest(), dtype=np.uint64).copy()
+    fingerprints = np.empty((len(key_starts), 2), dtype=np.uint64)
+    kernels.fingerprint_keys(keys, key_starts, key_ends, words, fingerprints)
+    return fingerprints
+
+
 class Registry:
     """Keys and fingerprints of series 0..size-1."""
 
@@ -36,6 +46,16 @@ class Registry:
     def fingerprints(self) -> Fingerprints:
         """uint64[size, 2]: a view that stays true."""
         return self._fingerprints[: self.size]
+
+    @property
+    def key_bytes(self) -> int:
+        """The size of all keys."""
+        return int(self._key_starts[self.size])
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory that it takes."""
+        return self.key_bytes + (16 + 8) * self.size + self._slots.nbytes
 
     def look_up(self, batch: SeriesBatch) -> tuple[Ids, Fingerprints]:
         """The ids (int32[S], -1 for the unknown) and fingerprints of the rows of *batch*."""

@@ -88,7 +88,10 @@ def enter(fingerprints: Any, slots: Any, ids: Any, next_id: int, new_rows: Any) 
     returns how many those are.
     """
     new = 0
+    mask = np.uint64(len(slots) - 1)
     for row in range(len(fingerprints)):
+        if row + _AHEAD < len(fingerprints):
+            prefetch(slots, np.int64(fingerprints[row + _AHEAD, 0] & mask) * 4)
         if ids[row] >= 0:
             continue
         at = _slot_of(fingerprints[row, 0], fingerprints[row, 1], slots)

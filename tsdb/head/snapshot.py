@@ -3,7 +3,7 @@
 Positions in the arena are written once, so a copy of each series' state is all it takes.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -22,8 +22,9 @@ from tsdb.label.postings import LabelIndex
 from tsdb.sample.entries import unbox
 from tsdb.view.part import Fingerprints, PartRows, Refs
 
-HEAD_SEQUENCE = 2**62
+HEAD_RANK = 2**62
 """The head is younger than every block."""
+_BATCH_SERIES = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,20 +44,31 @@ class HeadSnapshot:
     token: Hashable
     min_time_ms: int
     max_time_ms: int
-    sequence: int = HEAD_SEQUENCE
+    rank: int = HEAD_RANK
     on_disk: bool = False
 
-    def rows_between(self, start_ms: int, end_ms: int) -> tuple[SeriesBatch, Fingerprints]:
-        """The samples within [start_ms, end_ms] as a block takes them.
+    def batches_between(self, start_ms: int, end_ms: int) -> Iterator[SeriesBatch]:
+        """The samples within [start_ms, end_ms] as a block takes them, some series at a time.
 
         Only series that have some, ascending by their labels, with keys.
         """
-        refs = self.index.in_label_order(self._matching(()))
+        if end_ms < self.visible_from_ms:  # then all of them came late
+            chosen = (self.late.times >= start_ms) & (self.late.times <= end_ms)
+            refs = np.unique(self.late.series[chosen]).astype(np.int64)
+        else:
+            refs = self._matching(())
+        refs = self.index.in_label_order(refs)
+        for begin in range(0, len(refs), _BATCH_SERIES):
+            batch = self._with_keys(refs[begin : begin + _BATCH_SERIES], start_ms, end_ms)
+            if batch.series_count:
+                yield batch
+
+    def _with_keys(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+        """What ``read`` gives of the *refs* that have samples there, with their keys."""
         batch = self.read(refs, start_ms, end_ms)
         filled = np.diff(batch.offsets) > 0
-        refs = refs[filled]
-        keys, key_ends = self.registry.keys(refs)
-        batch = replace(
+        keys, key_ends = self.registry.keys(refs[filled])
+        return replace(
             batch,
             offsets=np.concatenate([batch.offsets[:1], batch.offsets[1:][filled]]),
             time_starts=batch.time_starts[filled],
@@ -64,7 +76,6 @@ class HeadSnapshot:
             key_starts=np.concatenate([np.zeros(1, dtype=np.int64), key_ends])[:-1],
             key_ends=key_ends,
         )
-        return batch, self.fingerprints[refs]
 
     def select(self, matchers: tuple[Matcher, ...], check: Callable[[], None] = go_on) -> PartRows:
         """The matching series that have samples."""

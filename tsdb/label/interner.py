@@ -49,6 +49,11 @@ class Interner:
     def labels(self) -> int:
         return int(self._counts[2])
 
+    @property
+    def table_bytes(self) -> int:
+        """The memory of the texts and of what finds a label again."""
+        return int(self._counts[3]) + (8 + 12) * self.labels + 12 * len(self._slot_labels)
+
     def append(self, keys: NDArray[np.uint8], key_starts: Rows, key_ends: Rows) -> Rows:
         """Appends a row for each canonical key; what to give ``undo`` to take that back.
 

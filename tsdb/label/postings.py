@@ -35,6 +35,8 @@ _TAIL_ROWS = 512
 _MOST_LISTS = 1024
 """A matcher that more labels than this satisfy is a filter only."""
 _CACHED_VERDICTS = 256
+_DICT_ENTRY_BYTES = 100
+"""About what a label takes in the dictionary that finds its code."""
 
 
 class _State(NamedTuple):
@@ -86,9 +88,10 @@ class LabelIndex:
     @property
     def size_bytes(self) -> int:
         """About the memory that it takes, a Python string counted as 80 bytes."""
-        state = self._state
+        state, interner = self._state, self._interner
         entries = int(state.row_starts[state.rows])
-        return 8 * state.rows + 2 * 4 * entries + (16 + 80) * state.labels
+        found_again = interner.table_bytes + _DICT_ENTRY_BYTES * interner.labels
+        return 8 * state.rows + 2 * 4 * entries + (16 + 80) * state.labels + found_again
 
     def append(self, keys: NDArray[np.uint8], key_starts: Rows, key_ends: Rows) -> int:
         """Appends a row for each canonical key (not looked up: new series only).

@@ -12,7 +12,7 @@ newer, it refuses the whole log: going on would lose what the newer program wrot
 """
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,12 +25,16 @@ from series.histogram import Histograms, offsets_of
 from series.metadata import Metadata
 from tsdb.sample.entries import Entries
 from tsdb.sample.exemplars import Kept
+from tsdb.versions import UnsupportedFormat
 
 VERSION = 1
 MAGIC = b"O11W"
 _HEADER = struct.Struct("<4sHHIIII")
+HEADER_BYTES = _HEADER.size
+"""What a record has before its payload."""
 _SECTION = struct.Struct("<HHIQ")
 _CHECKED_BYTES = 20
+_SEARCHED_BYTES = 1 << 16
 _REQUIRED = 1
 
 SEGMENT, SERIES, SAMPLES, METADATA, ENTRIES, EXEMPLARS = 1, 2, 3, 4, 5, 6
@@ -44,8 +48,8 @@ _ENTRIES = struct.Struct("<QQQQ")
 _ONE_TIME, _NEAR_TIMES, _FAR_TIMES = 0, 1, 2
 
 
-class UnsupportedFormat(Exception):
-    """A file was written by a newer version of the program, or is not ours at all."""
+BytesAt = Callable[[int, int], bytes]
+"""(offset, size) to the bytes there; fewer than asked for only where there are no more."""
 
 
 class Section(NamedTuple):
@@ -152,36 +156,57 @@ def scan(data: bytes, end: int) -> Iterator[Record | Damage]:
 
     Raises UnsupportedFormat for a record of a newer version.
     """
+    return scan_through(lambda at, size: data[at : at + size], end)
+
+
+def scan_through(bytes_at: BytesAt, end: int) -> Iterator[Record | Damage]:
+    """As ``scan``, of bytes that come in pieces."""
     at = 0
     while at < end:
-        record = _record_at(data, at, end)
+        record = _record_at(bytes_at, at, end)
         if record is not None:
             yield record
             at = record.end
             continue
-        start, at = at, data.find(MAGIC, at + 1, end)
-        while at >= 0 and _record_at(data, at, end) is None:
-            at = data.find(MAGIC, at + 1, end)
-        is_tail = at < 0
-        at = end if is_tail else at
-        yield Damage(start, at - start, is_tail)
+        start, at = at, _next_record(bytes_at, at + 1, end)
+        yield Damage(start, at - start, at == end)
 
 
-def _record_at(data: bytes, at: int, end: int) -> Record | None:
+def _record_at(bytes_at: BytesAt, at: int, end: int) -> Record | None:
     body = at + _HEADER.size
     if body > end:
         return None
-    magic, version, _, size, payload_crc, _, header_crc = _HEADER.unpack_from(data, at)
-    if magic != MAGIC or google_crc32c.value(data[at : at + _CHECKED_BYTES]) != header_crc:
+    head = bytes_at(at, _HEADER.size)
+    if len(head) < _HEADER.size:
+        return None
+    magic, version, _, size, payload_crc, _, header_crc = _HEADER.unpack(head)
+    if magic != MAGIC or google_crc32c.value(head[:_CHECKED_BYTES]) != header_crc:
         return None
     if version > VERSION:
         raise UnsupportedFormat(
             f"write-ahead log of version {version}, this program reads up to {VERSION}"
         )
-    payload = data[body : body + size]
-    if body + size > end or google_crc32c.value(payload) != payload_crc:
+    if body + size > end:
+        return None
+    payload = bytes_at(body, size)
+    if len(payload) < size or google_crc32c.value(payload) != payload_crc:
         return None
     return Record(at, body + size, payload)
+
+
+def _next_record(bytes_at: BytesAt, at: int, end: int) -> int:
+    """Where the next sound record begins, at or behind *at*; *end* where there is none."""
+    while at < end:
+        piece = bytes_at(at, _SEARCHED_BYTES)
+        found = piece.find(MAGIC)
+        while found >= 0:
+            if _record_at(bytes_at, at + found, end) is not None:
+                return at + found
+            found = piece.find(MAGIC, found + 1)
+        if len(piece) < _SEARCHED_BYTES:
+            break
+        at += len(piece) - len(MAGIC) + 1
+    return end
 
 
 def sections(payload: bytes) -> Iterator[Section]:

@@ -2,15 +2,19 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from series.ports import StorageError
+from tsdb import quarantine
+from tsdb.damage import EXEMPLARS, FOREVER_MS, Finding, Lost
 from tsdb.head.arena import HeadFull
 from tsdb.head.head import Head
 from tsdb.log import records
+from tsdb.log.check import check_segment
 from tsdb.log.records import LoggedExemplars, LoggedSamples, NewSeries
 from tsdb.log.wal import Segment
 from tsdb.sample import exemplar_file
@@ -31,8 +35,9 @@ def replay(state: State) -> None:
     """Appends all that the blocks do not hold yet, in the order in which it was acknowledged.
 
     Segments that turn out to be covered by blocks are deleted. Damage is skipped and counted in
-    ``state.replayed``; raises ``records.UnsupportedFormat`` for a log of a newer version. Where
-    the memory does not suffice, what has been replayed so far is sealed.
+    ``state.replayed``; raises ``records.UnsupportedFormat`` for a log of a newer version, and
+    ReplayStopped where ``machine.progress`` was stopped. Where the memory does not suffice, what
+    has been replayed so far is sealed.
 
     Where nothing may change on disk, StorageError is raised instead and no segment is deleted.
     """
@@ -45,6 +50,8 @@ def replay(state: State) -> None:
         for samples in _collected(_segment(state, segment), sealed_until_ms, most):
             _append(state, samples, segment.number - 1)
         _make_room(state, segment.number)
+        if segment.is_damaged:
+            _note_damage(state, segment)
     if not state.machine.read_only:
         seal.remove_covered(state, Saved(state.wal.last_number, state.exemplars.all()))
         seal.forget_empty_series(state)
@@ -55,11 +62,38 @@ def replay(state: State) -> None:
 def _load_exemplars(state: State) -> None:
     saved = exemplar_file.load(state.directory, state.machine.files)
     if saved is None:
-        text = f"the exemplars in {state.directory} are damaged; those in the log are left"
-        state.replayed.messages.append(text)
+        path = state.directory / exemplar_file.NAME
+        text = "it is no sound record; the exemplars in the log are left"
+        state.machine.cache.notes.note(Finding(EXEMPLARS, path, 0, text))
+        if not state.machine.read_only:
+            quarantine.keep(state.directory, path, state.machine.files)
     elif state.exemplars.capacity:
         state.exemplars.add(saved.exemplars)
         state.exemplars_through = saved.through
+    if saved is not None:
+        state.wal.skip_to(saved.through)
+
+
+def _note_damage(state: State, segment: Segment) -> None:
+    """Has the manifest remember of which times damage has taken samples; that needs no hurry.
+
+    Before the segment is let go of, the manifest is saved.
+    """
+    manifest = state.manifest
+    later = segment.path.with_name(f"{segment.number + 1:010d}.wal")
+    files = state.machine.files
+    lost = []
+    for found in check_segment(segment.path, later if files.exists(later) else None, files):
+        if isinstance(found, Finding):
+            state.machine.cache.notes.note(found)
+            first_ms, last_ms = found.times_ms or (NEVER_MS, FOREVER_MS)
+            in_blocks = (
+                segment.number <= manifest.wal_through and last_ms < manifest.sealed_until_ms
+            )
+            if found.is_loss and not in_blocks:
+                file = f"{segment.path.parent.name}/{segment.path.name}"
+                lost.append(Lost(file, first_ms, last_ms, str(found)))
+    state.manifest = replace(manifest, lost=tuple(dict.fromkeys((*manifest.lost, *lost))))
 
 
 def _append(state: State, samples: Samples, through: int) -> None:
@@ -89,7 +123,7 @@ def _make_room(state: State, through: int) -> None:
 def _segment(state: State, segment: Segment) -> Iterator[Samples]:
     """The samples of one segment, record by record, by the head's series."""
     series_of = np.zeros(0, dtype=np.int32)
-    for sections in state.wal.replay(segment, state.replayed):
+    for sections in state.wal.replay(segment, state.replayed, state.machine.progress):
         entries = None
         for section in sections:
             if section.kind == records.SERIES:
@@ -120,8 +154,13 @@ def _register(head: Head, new: NewSeries) -> NDArray[np.int32]:
         key_ends=new.key_ends,
     )
     ids, fingerprints = head.registry.look_up(batch)
-    if (ids < 0).any():
-        head.register(batch, ids, fingerprints)
+    unknown = ids < 0
+    if unknown.any():
+        try:
+            head.register(batch, ids, fingerprints)
+        except ValueError as error:
+            log.warning("the log names series that cannot be, which are left out: %s", error)
+            ids[unknown] = -1
     return ids
 
 

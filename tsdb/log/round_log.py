@@ -13,6 +13,11 @@ from tsdb.sample.samples import Samples
 from tsdb.state import State
 from tsdb.view.part import NEVER_MS
 
+_KEYS_IN_SEGMENT, _FEW_KEYS_BYTES = 4, 16 << 20
+"""Each segment names all series that it holds samples of. Where they are many it may grow to four
+times what their names take, so that the log does not consist of names.
+"""
+
 
 class RoundLog:
     """The log of one tenant, with the ids by which its open segment names the head's series."""
@@ -26,10 +31,14 @@ class RoundLog:
     def write(
         self, samples: Samples, exemplars: TakenExemplars, metadata: Mapping[str, Metadata]
     ) -> None:
-        """Makes a round durable; OSError where the disk refused, then nothing of it counts."""
+        """Logs a round; OSError where the disk refused, then nothing of it counts."""
         state = self._state
         if not state.is_stored:
             state.save_manifest(state.manifest)
+        many_keys_bytes = max(0, state.head.registry.key_bytes - _FEW_KEYS_BYTES)
+        state.wal.segment_bytes = max(
+            state.options.wal_segment_bytes, _KEYS_IN_SEGMENT * many_keys_bytes
+        )
         segment = state.wal.open_segment()
         if segment != self._segment:
             self._local_ids = np.full(state.head.series_count, -1, dtype=np.int64)
@@ -49,9 +58,13 @@ class RoundLog:
                 sections += self._sections(samples)
                 max_time_ms = int(samples.times.max())
             state.wal.append(sections, max_time_ms)
-        except BaseException:
+        except BaseException as error:
             self._segment = -1
             state.wal.close_segment()
+            if isinstance(error, OSError):
+                refusal = state.machine.space.note(error)
+                if refusal is not error:
+                    raise refusal from error
             raise
 
     def _sections(self, samples: Samples) -> list[Section]:

@@ -2,18 +2,28 @@
 
 A segment is self-contained and is deleted whole. A new one begins with the first record after the
 program started, after a seal, after a failed write and where the old one is full. What ``append``
-returned from is durable and will be found by ``replay``; what it failed with will not.
+returned from will be found by ``replay``; what it failed with will not. It is durable at once, or
+with a later sync: the Wal does not outlive a failed one, see ``Wal.sync``.
 """
 
+import logging
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tsdb import quarantine
 from tsdb.files import Files
 from tsdb.log import records
+from tsdb.log.log_reader import read_segment, segment_start
+from tsdb.log.progress import ReplayProgress
 from tsdb.log.records import Damage, Record, Section, SegmentStart
+from tsdb.log.sync import NEVER_SYNC_MS
 from tsdb.view.part import NEVER_MS
+
+log = logging.getLogger("o11y.storage")
 
 _NAME = re.compile(r"(\d{10})\.wal")
 
@@ -28,6 +38,10 @@ class Segment:
     max_time_ms: int = NEVER_MS
     has_void: bool = False
     """Whether bytes that do not count may stand behind its end."""
+    is_doubtful: bool = False
+    """Whether a sync of acknowledged bytes failed: a crash may find them or not."""
+    is_damaged: bool = False
+    """Whether acknowledged bytes could not be read."""
 
 
 @dataclass(slots=True)
@@ -53,18 +67,31 @@ class ReplayReport:
             self.torn_bytes += damage.size_bytes
         else:
             self.damaged_bytes += damage.size_bytes
+            segment.is_damaged = True
 
 
 class Wal:
     """The segments of one tenant; used by one thread at a time, but for ``remove``."""
 
     def __init__(
-        self, directory: Path, files: Files, segment_bytes: int, *, last_number: int = 0
+        self,
+        directory: Path,
+        files: Files,
+        segment_bytes: int,
+        *,
+        last_number: int = 0,
+        sync_ms: int = 0,
     ) -> None:
-        """*last_number*: segments up to it have existed; new ones get higher numbers."""
+        """*last_number*: segments up to it have existed; new ones get higher numbers.
+
+        *sync_ms*: 0 syncs with each record; else a sync is due so long after a record, by who
+        calls ``sync``; with NEVER_SYNC_MS never.
+        """
         self.directory = directory
         self._files = files
-        self._segment_bytes = segment_bytes
+        self.segment_bytes = segment_bytes
+        """A segment that has grown to this is closed."""
+        self._sync_ms = sync_ms
         self._fd = -1
         self._made_directory = False
         self.segments: list[Segment] = []
@@ -75,6 +102,10 @@ class Wal:
                 self.segments.append(Segment(int(match[1]), path, files.size_bytes(path)))
         self._last_number = max([last_number, *(s.number for s in self.segments)])
         self._previous_end = self.segments[-1].size_bytes if self.segments else 0
+        self.unsynced_bytes = 0
+        """What is acknowledged and waits for a sync."""
+        self.sync_due_seconds = math.inf
+        """When that sync is due, by ``time.monotonic``."""
         self.fsyncs = 0
         self.failures = 0
 
@@ -87,14 +118,23 @@ class Wal:
     def size_bytes(self) -> int:
         return sum(segment.size_bytes for segment in self.segments)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a segment's file is open."""
+        return self._fd >= 0
+
+    def skip_to(self, number: int) -> None:
+        """Segments up to *number* have existed, as something else that is kept tells."""
+        self._last_number = max(self._last_number, number)
+
     def open_segment(self) -> int:
         """The number of the segment that the next record goes to."""
-        if self._fd >= 0 and self.segments[-1].size_bytes < self._segment_bytes:
+        if self._fd >= 0 and self.segments[-1].size_bytes < self.segment_bytes:
             return self._last_number
         return self._last_number + 1
 
     def append(self, sections: Sequence[Section], max_time_ms: int) -> None:
-        """Writes *sections* as a record and syncs; OSError where that failed.
+        """Writes *sections* as a record, and syncs or remembers to; OSError where that failed.
 
         It goes to the segment that ``open_segment`` named. After a failure nothing of it counts,
         and the next record begins a new segment.
@@ -106,21 +146,61 @@ class Wal:
         else:
             try:
                 self._files.write(self._fd, [record])
-                self._files.fdatasync(self._fd)
+                if self._sync_ms == 0:
+                    self._files.fdatasync(self._fd)
             except OSError:
                 self._abandon()
                 raise
+            if self._sync_ms == 0:
+                self.fsyncs += 1
+            else:
+                self._owe(len(record))
         segment = self.segments[-1]
         segment.size_bytes += len(record)
         segment.max_time_ms = max(segment.max_time_ms, max_time_ms)
         self._previous_end = segment.size_bytes
-        self.fsyncs += 1
+
+    def sync(self) -> None:
+        """Makes durable what was acknowledged without; raises nothing.
+
+        Where that fails the same bytes are not synced again: a second sync would succeed and mean
+        nothing. The segment is closed and ``is_doubtful`` from then on.
+        """
+        if self.unsynced_bytes == 0 or self._sync_ms == NEVER_SYNC_MS:
+            return
+        unsynced_bytes = self.unsynced_bytes
+        self.unsynced_bytes, self.sync_due_seconds = 0, math.inf
+        try:
+            self._files.fdatasync(self._fd)
+            self.fsyncs += 1
+        except OSError as error:
+            self.failures += 1
+            segment = self.segments[-1]
+            segment.is_doubtful = True
+            log.error(
+                "%s: the sync of %d acknowledged bytes failed (%s); "
+                "their samples are in memory and are sealed at once",
+                segment.path, unsynced_bytes, error,
+            )  # fmt: skip
+            self.close_segment()
 
     def close_segment(self) -> None:
-        """The next record begins a new segment."""
+        """The next record begins a new segment; what waits for its sync is synced."""
+        self.sync()
+        self.unsynced_bytes, self.sync_due_seconds = 0, math.inf
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._files.close(fd)
+
+    def is_doubtful(self, through: int, sealed_until_ms: int) -> bool:
+        """Whether samples stand in a doubtful segment that do not stand in blocks.
+
+        These are the samples before *sealed_until_ms* of segments up to number *through*.
+        """
+        return any(
+            one.is_doubtful and (one.number > through or one.max_time_ms >= sealed_until_ms)
+            for one in tuple(self.segments)
+        )
 
     def covered(self, through: int, sealed_until_ms: int) -> list[Segment]:
         """The segments up to number *through* of which all is before *sealed_until_ms*.
@@ -138,29 +218,41 @@ class Wal:
         return covered
 
     def remove(self, segment: Segment) -> None:
-        """Deletes a segment that is covered by blocks; another thread may append meanwhile."""
-        self._files.unlink(segment.path)
+        """Deletes a segment that is covered by blocks; another thread may append meanwhile.
+
+        A damaged one goes to the tenant's quarantine.
+        """
+        if segment.is_damaged:
+            quarantine.keep(self.directory.parent, segment.path, self._files)
+        else:
+            self._files.unlink(segment.path)
         self.segments.remove(segment)
 
-    def replay(self, segment: Segment, report: ReplayReport) -> Iterator[list[Section]]:
+    def replay(
+        self, segment: Segment, report: ReplayReport, progress: ReplayProgress | None = None
+    ) -> Iterator[list[Section]]:
         """The sections of every sound record of a segment that stood there at the start.
 
         Damage is skipped and counted in *report*; records behind it are found again.
         """
-        data = self._files.read(segment.path)
+        progress = progress or ReplayProgress()
+        size_bytes = self._files.size_bytes(segment.path)
         acknowledged = self._acknowledged_bytes(segment)
-        end = len(data) if acknowledged is None else min(len(data), acknowledged)
-        segment.has_void = end < len(data)
+        end = size_bytes if acknowledged is None else min(size_bytes, acknowledged)
+        segment.has_void = end < size_bytes
         segment.size_bytes = end
         sound_end = 0
         report.segments += 1
-        for found in records.scan(data, end):
+        for found in read_segment(segment.path, self._files, end):
             if isinstance(found, Record):
                 report.records += 1
+                progress.advance(found.end - found.offset)
                 sound_end = found.end
                 yield list(records.sections(found.payload))
             else:
+                progress.advance(found.size_bytes)
                 report.note(segment, found, is_torn=found.is_tail and acknowledged is None)
+        progress.advance(size_bytes - end)
         if acknowledged is not None and acknowledged > end:
             report.note(segment, Damage(end, acknowledged - end, True), is_torn=False)
         if segment is self.segments[-1]:
@@ -170,21 +262,8 @@ class Wal:
         """How much of a segment counts, as the next one tells; None where that is not known."""
         for later in self.segments:
             if later.number == segment.number + 1:
-                start = self._start_of(later)
+                start = segment_start(later.path, self._files)
                 return None if start is None else start.previous_end
-        return None
-
-    def _start_of(self, segment: Segment) -> SegmentStart | None:
-        fd = self._files.open(segment.path)
-        try:
-            head = self._files.pread(fd, 256, 0)
-        finally:
-            self._files.close(fd)
-        first = next(records.scan(head, len(head)), None)
-        if isinstance(first, Record) and first.offset == 0:
-            for section in records.sections(first.payload):
-                if section.kind == records.SEGMENT:
-                    return records.decode_segment(section.content)
         return None
 
     def _write_first(self, record: bytes) -> None:
@@ -201,8 +280,10 @@ class Wal:
                 self._files.unlink(path)
             self._fd = self._files.create(path)
             self._files.write(self._fd, [header, record])
-            self._files.fdatasync(self._fd)
-            self._files.sync_directory(self.directory)
+            if self._sync_ms != NEVER_SYNC_MS:
+                self._files.fdatasync(self._fd)
+                self._files.sync_directory(self.directory)
+                self.fsyncs += 1
         except OSError:
             self.failures += 1
             self.close_segment()
@@ -219,8 +300,14 @@ class Wal:
         self.failures += 1
         segment = self.segments[-1]
         segment.has_void = True
-        self.close_segment()
         self._try(lambda: self._files.truncate(segment.path, segment.size_bytes))
+        self.close_segment()
+
+    def _owe(self, size_bytes: int) -> None:
+        """Remembers bytes that are acknowledged before their sync."""
+        if self.unsynced_bytes == 0 and self._sync_ms != NEVER_SYNC_MS:
+            self.sync_due_seconds = time.monotonic() + self._sync_ms / 1000
+        self.unsynced_bytes += size_bytes
 
     def _try(self, act: Callable[[], None]) -> None:
         try:

@@ -13,10 +13,11 @@ import numpy as np
 
 from tsdb.files import Files
 from tsdb.log import records
+from tsdb.log.log_reader import read_segment
 from tsdb.log.records import LoggedExemplars, NewSeries, Record, SegmentStart
 from tsdb.sample.exemplars import Kept
 
-_NAME = "exemplars"
+NAME = "exemplars"
 
 
 class Saved(NamedTuple):
@@ -39,7 +40,7 @@ def save(directory: Path, saved: Saved, files: Files) -> None:
             records.encode_exemplars(LoggedExemplars.of(np.array(ids), saved.exemplars)),
         ]
     )
-    aside = directory / f"{_NAME}.tmp"
+    aside = directory / f"{NAME}.tmp"
     if files.exists(aside):
         files.unlink(aside)
     fd = files.create(aside)
@@ -48,7 +49,7 @@ def save(directory: Path, saved: Saved, files: Files) -> None:
         files.fdatasync(fd)
     finally:
         files.close(fd)
-    files.rename(aside, directory / _NAME)
+    files.rename(aside, directory / NAME)
     files.sync_directory(directory)
 
 
@@ -57,11 +58,10 @@ def load(directory: Path, files: Files) -> Saved | None:
 
     Raises ``records.UnsupportedFormat`` for one of a newer version.
     """
-    path = directory / _NAME
+    path = directory / NAME
     if not files.exists(path):
         return Saved()
-    content = files.read(path)
-    first = next(records.scan(content, len(content)), None)
+    first = next(read_segment(path, files, files.size_bytes(path)), None)
     if not isinstance(first, Record):
         return None
     found = {section.kind: section.content for section in records.sections(first.payload)}
@@ -72,4 +72,6 @@ def load(directory: Path, files: Files) -> Saved | None:
     starts = np.concatenate(([0], series.key_ends)).tolist()
     keys = [series.keys[start:end].tobytes() for start, end in itertools.pairwise(starts)]
     logged = records.decode_exemplars(found[records.EXEMPLARS])
+    if logged.ids.max(initial=0) >= max(len(keys), 1):
+        return None
     return Saved(through, logged.named([keys[at] for at in logged.ids.tolist()]))

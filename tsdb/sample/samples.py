@@ -28,8 +28,8 @@ class Samples(NamedTuple):
     bits: NDArray[np.uint64]
     entries: Entries | None = None
 
-    def take(self, chosen: NDArray[np.bool_] | slice) -> "Samples":
-        """The *chosen* samples, with the entries that they need."""
+    def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Samples":
+        """The *chosen* samples (a mask, places or a slice), with the entries that they need."""
         part = Samples(self.series[chosen], self.times[chosen], self.bits[chosen])
         if self.entries is None:
             return part

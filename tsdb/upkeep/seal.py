@@ -6,18 +6,23 @@ so everything in segments up to that one and before T is in blocks; that is all 
 Samples before T that arrive after the freeze are late: they stay in the head until the next seal.
 """
 
+import itertools
+import logging
 import time
 from dataclasses import replace
 
 import numpy as np
 
 from tsdb.block.format import BlockMeta
-from tsdb.block.writer import write_block
+from tsdb.block.writer import BlockWriter
 from tsdb.head.snapshot import HeadSnapshot
 from tsdb.sample import exemplar_file
 from tsdb.sample.exemplar_file import Saved
 from tsdb.state import State
+from tsdb.upkeep import retention
 from tsdb.view.part import NEVER_MS
+
+log = logging.getLogger("o11y.storage")
 
 _LARGE_HEAD = 256
 """A head with one of so many parts of the arena or of the room for pools is worth a seal for its
@@ -29,13 +34,17 @@ def maintain(state: State) -> None:
     try:
         while (until_ms := finished_window(state)) is not None:
             seal(state, until_ms)
+        seal_doubtful(state)
         # Once a round only: what is sealed may not be free before its readers are gone.
-        if (until_ms := overfull(state)) is not None:
+        until_ms = overfull(state)
+        if until_ms is None:
+            until_ms = crowded(state)
+        if until_ms is not None:
             seal(state, until_ms)
     except OSError:
         state.counters.seal_failures += 1
         raise
-    drop_old_blocks(state)
+    retention.drop_expired(state)
     with state.commit:
         if state.is_idle:
             state.wal.close_segment()
@@ -51,7 +60,7 @@ def finished_window(state: State) -> int | None:
         return None
     newest_ms = head.max_time_ms
     if state.is_idle:
-        newest_ms = max(newest_ms, state.machine.now_ms())
+        newest_ms = max(newest_ms, state.machine.clock.believed_ms)
     window_end_ms = (head.first_ms // range_ms + 1) * range_ms
     return window_end_ms if newest_ms >= window_end_ms + range_ms // 2 else None
 
@@ -74,6 +83,25 @@ def overfull(state: State) -> int | None:
     return head.visible_from_ms if 2 * hidden > head.late_count else head.max_time_ms + 1
 
 
+def crowded(state: State) -> int | None:
+    """The time up to which the head must be sealed so that silent series can leave it, or None.
+
+    Where programs are replaced all the time, most series of a window fall silent long before its
+    end. They go sooner where little memory is left for what is known of series.
+    """
+    head, options = state.head, state.options
+    silent_ms, share, least = options.silent_ms, 2, options.min_silent_series
+    if state.machine.arena.table_share > options.max_used_share:
+        silent_ms, share, least = silent_ms // 5, 3, options.min_empty_series
+    until_ms = head.max_time_ms - silent_ms
+    if until_ms <= head.first_ms or until_ms < head.visible_from_ms + silent_ms:
+        return None
+    if head.series_count < least:
+        return None
+    silent = head.silent_series(until_ms)
+    return until_ms if silent >= least and silent * share > head.series_count else None
+
+
 def seal(state: State, until_ms: int) -> None:
     """Seals up to *until_ms*; OSError leaves all as it was, the samples in the head."""
     began = time.monotonic()
@@ -92,6 +120,32 @@ def seal(state: State, until_ms: int) -> None:
     forget_empty_series(state)
     state.counters.seals += 1
     state.counters.seal_seconds += time.monotonic() - began
+
+
+def seal_doubtful(state: State) -> None:
+    """Seals all that there is where a sync of the log has failed after it was acknowledged."""
+    if state.wal.is_doubtful(state.manifest.wal_through, state.manifest.sealed_until_ms):
+        seal_all(state)
+
+
+def end_log(state: State) -> None:
+    """Closes the log for good; raises nothing, since nobody could try again."""
+    with state.commit:
+        state.wal.close_segment()
+    try:
+        seal_doubtful(state)
+    except OSError as error:
+        log.error(
+            "%s: the last sync of the log failed, and so did a seal (%s): "
+            "a power failure may take what was acknowledged last",
+            state.directory, error,
+        )  # fmt: skip
+
+
+def seal_all(state: State) -> None:
+    """Seals all that the log holds; as ``seal``."""
+    if state.wal.segments:
+        seal(state, max(state.head.max_time_ms + 1, state.head.visible_from_ms))
 
 
 def seal_replayed(state: State, through: int) -> None:
@@ -117,18 +171,18 @@ def _write(state: State, frozen: HeadSnapshot, until_ms: int, through: int) -> N
         if sealed_before_ms > NEVER_MS:
             metas += _block_of(state, frozen, NEVER_MS, sealed_before_ms - 1, late=True)
         metas += _block_of(state, frozen, sealed_before_ms, until_ms - 1, late=False)
-        with state.commit:
-            state.save_manifest(
-                replace(
-                    state.manifest,
-                    blocks=(*state.manifest.blocks, *metas),
-                    wal_through=through,
-                    sealed_until_ms=until_ms,
-                )
+        # Writes go on: nobody else saves the manifest of a tenant that has one.
+        state.save_manifest(
+            replace(
+                state.manifest,
+                blocks=(*state.manifest.blocks, *metas),
+                wal_through=through,
+                sealed_until_ms=until_ms,
             )
-            with state.publish:
-                state.blocks = (*state.blocks, *map(state.open_block, metas))
-                state.head.hide_sealed(frozen, until_ms)
+        )
+        with state.commit, state.publish:
+            state.blocks = (*state.blocks, *map(state.open_block, metas))
+            state.head.hide_sealed(frozen, until_ms)
     except OSError:
         state.discard_blocks_from(first_sequence)
         raise
@@ -137,15 +191,21 @@ def _write(state: State, frozen: HeadSnapshot, until_ms: int, through: int) -> N
 def _block_of(
     state: State, frozen: HeadSnapshot, start_ms: int, end_ms: int, *, late: bool
 ) -> list[BlockMeta]:
-    batch, fingerprints = frozen.rows_between(start_ms, end_ms)
-    if not batch.sample_count:
+    batches = frozen.batches_between(start_ms, end_ms)
+    first = next(batches, None)
+    if first is None:
         return []
     files = state.machine.files
     files.mkdir(state.blocks_directory)
-    sequence = state.take_sequence()
-    return [
-        write_block(state.blocks_directory, sequence, batch, fingerprints, late=late, files=files)
-    ]
+    sequence, seed = state.take_sequence(), state.manifest.seed
+    writer = BlockWriter(state.blocks_directory, sequence, late=late, seed=seed, files=files)
+    try:
+        for batch in itertools.chain([first], batches):
+            writer.add(batch)
+        return [writer.finish()]
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def remove_covered(state: State, saved: Saved) -> None:
@@ -164,7 +224,7 @@ def remove_covered(state: State, saved: Saved) -> None:
 
 
 def forget_empty_series(state: State) -> None:
-    """Renumbers the head's series without the empty ones, where these are most.
+    """Renumbers the head's series without the empty ones, where these are more than a third.
 
     The log then names series anew, in a new segment. Writes go on until the last moment.
     """
@@ -172,28 +232,9 @@ def forget_empty_series(state: State) -> None:
         empty = state.head.empty_series()
     kept = np.flatnonzero(~empty)
     gone = len(empty) - len(kept)
-    if gone >= state.options.min_empty_series and gone > len(kept):
+    if gone >= state.options.min_empty_series and 2 * gone > len(kept):
         registry, index = state.head.renumbered(kept)
         with state.commit:
             state.wal.close_segment()
             with state.publish:
                 state.head.forget_all_but(kept, registry, index)
-
-
-def drop_old_blocks(state: State) -> None:
-    """Drops the blocks whose samples all are older than the retention.
-
-    Their files go once the last reader has let go of them.
-    """
-    oldest_ms = state.oldest_ms
-    old = [block for block in state.blocks if block.max_time_ms < oldest_ms]
-    if not old:
-        return
-    kept = tuple(block for block in state.blocks if block.max_time_ms >= oldest_ms)
-    with state.commit:
-        state.save_manifest(replace(state.manifest, blocks=tuple(block.meta for block in kept)))
-        with state.publish:
-            state.blocks = kept
-    state.counters.dropped_blocks += len(old)
-    for block in old:
-        block.remove_when_unused()

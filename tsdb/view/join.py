@@ -21,12 +21,12 @@ Int64s = NDArray[np.int64]
 class Piece(NamedTuple):
     """The rows of one part: row k of ``batch`` is row ``rows[k]`` of the answer.
 
-    Of two samples at one instant that of the lower ``sequence`` stays.
+    Of two samples at one instant that of the lower ``rank`` stays.
     """
 
     batch: SeriesBatch
     rows: Int64s
-    sequence: int
+    rank: int
 
 
 class _Stretches(NamedTuple):
@@ -92,8 +92,8 @@ def _spread(pieces: Sequence[Piece], row_count: int) -> tuple[_Stretches, Int64s
 
 
 def _merged(pieces: Sequence[Piece], found: _Stretches, rows: Int64s) -> SeriesBatch:
-    """The given rows merged by time; of equal times the sample of the lowest sequence stays."""
-    ranked = sorted(range(len(pieces)), key=lambda at: pieces[at].sequence)
+    """The given rows merged by time; of equal times the sample of the lowest rank stays."""
+    ranked = sorted(range(len(pieces)), key=lambda at: pieces[at].rank)
     part = _Stretches(*(np.ascontiguousarray(matrix[rows][:, ranked]) for matrix in found))
     bounds = np.cumsum(part.lengths)
     places = (bounds - part.lengths.reshape(-1)).reshape(part.lengths.shape)

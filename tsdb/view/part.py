@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import go_on
+from series.ports import StorageError, go_on
 
 Refs = NDArray[np.int64]
 Fingerprints = NDArray[np.uint64]
@@ -35,12 +35,23 @@ class PartRows(NamedTuple):
     in_label_order: bool = False
 
 
+class PartLost(StorageError):
+    """Nothing of ``part`` can be read: what tells where its samples stand is damaged."""
+
+    def __init__(self, part: "Part", text: str) -> None:
+        super().__init__(text)
+        self.part = part
+
+
 class Part(Protocol):
-    """Series and their samples, frozen for readers; several threads may read at once."""
+    """Series and their samples, frozen for readers; several threads may read at once.
+
+    Any method that needs them raises PartLost, again and again, where damage has taken them all.
+    """
 
     @property
-    def sequence(self) -> int:
-        """The age of the part: where two parts hold one instant, the lower sequence wins."""
+    def rank(self) -> int:
+        """Which part counts: where two parts hold a sample at one instant, the lower rank wins."""
         ...
 
     @property

@@ -1,11 +1,13 @@
 """View: parts frozen for one reader, as one Source.
 
 A series of the View is the series of equal fingerprint in each part; where two parts hold a
-sample of it at one instant, the part of lower sequence wins, so every sample is read once.
+sample of it at one instant, the part of lower rank wins, so every sample is read once.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +17,13 @@ from series.frame import LabelFrame
 from series.matcher import Matcher
 from series.ports import Context, Hints, NotInMemory, SeriesExemplars
 from tsdb.block import kernels as block_kernels
+from tsdb.damage import Lost
 from tsdb.lru import Lru
 from tsdb.sample.exemplars import ExemplarRing
 from tsdb.view.join import Piece, join
-from tsdb.view.part import Part, PartRows
+from tsdb.view.part import Part, PartLost, PartRows
+
+T = TypeVar("T")
 
 Rows = NDArray[np.int64]
 
@@ -66,10 +71,11 @@ class PartsSelection:
 
     def estimated_samples(self) -> int:
         start_ms, end_ms = self._hints.start_ms, self._hints.end_ms
-        return sum(
-            part.estimated_samples(refs[refs >= 0], start_ms, end_ms)
-            for part, refs in zip(self._parts, self._series.refs, strict=True)
-        )
+        count = 0
+        for part, refs in zip(self._parts, self._series.refs, strict=True):
+            with suppress(PartLost):
+                count += part.estimated_samples(refs[refs >= 0], start_ms, end_ms)
+        return count
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
         refs = self._series.refs[:, rows]
@@ -85,11 +91,20 @@ class PartsSelection:
                         raise NotInMemory
                     context.touched_disk = True
                 found = part_refs[present]
-                batch = part.read(found, start_ms, end_ms)
-                pieces.append(Piece(batch, present, part.sequence))
+                try:
+                    batch = part.read(found, start_ms, end_ms)
+                except PartLost as lost:
+                    context.damaged(str(lost))
+                    continue
+                pieces.append(Piece(batch, present, part.rank))
                 for text in part.damage(found):
-                    context.warn(text)
+                    context.damaged(text)
         return join(pieces, refs.shape[1])
+
+
+def unheard(text: str) -> None:
+    """Takes a text that nobody wants to hear."""
+    del text
 
 
 class View:
@@ -97,7 +112,8 @@ class View:
 
     ``generation`` grows whenever a selector might match other series than in an earlier View of
     the same database; ``cache`` belongs to the database and outlives its Views. Exemplars are those
-    that *ring* holds when they are asked for.
+    that *ring* holds when they are asked for. *damaged* hears of what is *lost*, and of parts that
+    turn out to be, in the times that are asked for; what it raises ends the reading.
     """
 
     def __init__(
@@ -106,30 +122,45 @@ class View:
         cache: SeriesMapCache,
         generation: int = 0,
         ring: ExemplarRing | None = None,
+        lost: Sequence[Lost] = (),
+        damaged: Callable[[str], object] = unheard,
     ) -> None:
-        self._parts = tuple(sorted(parts, key=lambda part: (part.min_time_ms, part.sequence)))
+        self._parts = tuple(sorted(parts, key=lambda part: (part.min_time_ms, part.rank)))
         self._cache = cache
         self._generation = generation
         self._ring = ring or ExemplarRing(0)
+        self._lost = lost
+        self._damaged = damaged
 
     def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> PartsSelection:
-        parts = self._overlapping(hints.start_ms, hints.end_ms)
-        key = (matchers, tuple(part.token for part in parts))
-        series = self._cache.get(key)
-        if series is None:
-            series = _map_series([part.select(matchers, hints.check) for part in parts])
-            self._cache.put(key, series, series.size_bytes)
-        return PartsSelection(parts, series, hints, self._generation)
+        def resolved(parts: tuple[Part, ...]) -> PartsSelection:
+            key = (matchers, tuple(part.token for part in parts))
+            series = self._cache.get(key)
+            if series is None:
+                found = (
+                    _ask(part, lambda one: one.select(matchers, hints.check)) for part in parts
+                )
+                series = _map_series(list(found))
+                self._cache.put(key, series, series.size_bytes)
+            return PartsSelection(parts, series, hints, self._generation)
+
+        return self._asked(resolved, hints.start_ms, hints.end_ms)
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
-        parts = self._overlapping(start_ms, end_ms)
-        return sorted({name for part in parts for name in part.label_names(matchers)})
+        def names(parts: tuple[Part, ...]) -> list[str]:
+            found = (_ask(part, lambda one: one.label_names(matchers)) for part in parts)
+            return sorted({name for names in found for name in names})
+
+        return self._asked(names, start_ms, end_ms)
 
     def label_values(
         self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> list[str]:
-        parts = self._overlapping(start_ms, end_ms)
-        return sorted({value for part in parts for value in part.label_values(name, matchers)})
+        def values(parts: tuple[Part, ...]) -> list[str]:
+            found = (_ask(part, lambda one: one.label_values(name, matchers)) for part in parts)
+            return sorted({value for values in found for value in values})
+
+        return self._asked(values, start_ms, end_ms)
 
     def exemplars(
         self, matcher_sets: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int
@@ -137,8 +168,27 @@ class View:
         """See ``series.ports.ExemplarSource``."""
         return self._ring.select(matcher_sets, start_ms, end_ms)
 
-    def _overlapping(self, start_ms: int, end_ms: int) -> tuple[Part, ...]:
-        return tuple(part for part in self._parts if _overlaps(part, start_ms, end_ms))
+    def _asked(self, ask: Callable[[tuple[Part, ...]], T], start_ms: int, end_ms: int) -> T:
+        """What *ask* says of the parts in that time, without those that are lost."""
+        for one in self._lost:
+            if one.min_time_ms <= end_ms and one.max_time_ms >= start_ms:
+                self._damaged(one.text)
+        parts = tuple(part for part in self._parts if _overlaps(part, start_ms, end_ms))
+        while True:
+            try:
+                return ask(parts)
+            except PartLost as lost:
+                self._damaged(str(lost))
+                gone = lost.part
+                parts = tuple(part for part in parts if part is not gone)
+
+
+def _ask(part: Part, ask: Callable[[Part], T]) -> T:
+    """What *ask* says of *part*; where that is lost PartLost names it, not what it is made of."""
+    try:
+        return ask(part)
+    except PartLost as lost:
+        raise PartLost(part, str(lost)) from None
 
 
 def _overlaps(part: Part, start_ms: int, end_ms: int) -> bool:

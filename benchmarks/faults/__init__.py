@@ -1,0 +1,1 @@
+"""Faults done to real servers, and what becomes of the samples that they had acknowledged."""

@@ -1,0 +1,588 @@
+"""Faults done to a running server, row by row of the list of faults and abuse.
+
+What must hold in each: every sample that was acknowledged is readable afterwards, exactly once,
+with its exact value, and nothing that was never sent.
+
+| row | fault | where |
+|---|---|---|
+| 1 | kill -9 while samples come in | here; test_kill.py |
+| 2 | kill -9 in seal, merge, retention, snapshot, delete | here; tests/tsdb/test_recovery.py |
+| 9 | a sync fails once | here; tests/tsdb/test_faults.py |
+| 7, 10 | full disk; read-only disk at the start | test_disk_full.py |
+| 10 | read-only disk at run time | here |
+| 11 | two servers on one directory | here |
+| 16 | a tenant with ever new series | test_bomb.py |
+| 18 | late, repeated, conflicting samples | here; tests/tsdb/test_histories.py |
+| 19 | times far ahead, negative, extreme | here |
+| 39 | few files, little memory | here |
+
+``o11y bench faults`` does the like to Prometheus and VictoriaMetrics.
+"""
+
+import http.client
+import os
+import random
+import re
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from benchmarks.faults import kills, probes
+from benchmarks.faults.outcome import Outcome
+from benchmarks.faults.systems import OURS, SYSTEMS, Running
+from benchmarks.faults.truth import Count, State, Writer, count_all, make_writers
+from benchmarks.processes import NotStarted, Process, find_program, wait_for
+from benchmarks.remote_write import Sender, write_body
+from benchmarks.workload import Workload, starting_now
+from tests.harness import servers
+from tests.harness.servers import Server
+
+pytestmark = pytest.mark.server
+
+SYSTEM = SYSTEMS[OURS]
+STEP_MS = 1_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+LOADED = 1_000_000
+READY_S_PER_MILLION = 2.0
+
+
+def writer(rows: int = 50) -> Writer:
+    """One writer whose samples begin an hour ago."""
+    return make_writers(1, int(time.time() * 1000) - HOUR_MS, STEP_MS, rows)[0]
+
+
+def page(server: Server) -> dict[str, float]:
+    """/metrics, series -> value."""
+    text = httpx.get(f"{server.url}/metrics", trust_env=False).text
+    pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def post(url: str, path: str, **parameters: str) -> httpx.Response:
+    return httpx.post(f"{url}{path}", params=parameters, timeout=60, trust_env=False)
+
+
+def send(url: str, *series: tuple[dict[str, str], list[tuple[int, float]]]) -> tuple[int, str]:
+    sender = Sender(url)
+    try:
+        return sender.send(write_body(series))
+    finally:
+        sender.close()
+
+
+def ask(url: str, query: str, end_ms: int) -> list[Any]:
+    """The rows that an instant query answers; there must be no warning."""
+    form = {"query": query, "time": f"{end_ms / 1000:.3f}"}
+    answer = httpx.post(f"{url}/api/v1/query", data=form, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    document = orjson.loads(answer.content)
+    assert "warnings" not in document
+    rows: list[Any] = document["data"]["result"]
+    return rows
+
+
+def assert_sound(outcome: Outcome, at_least: int) -> None:
+    assert outcome.sound, outcome
+    assert outcome.count.readable == outcome.count.acked >= at_least, outcome
+
+
+# Row 1
+
+
+def test_two_kills_while_four_writers_send(warm: None, tmp_path: Path) -> None:
+    """Row 1: all acknowledged samples are there, those sent again as well, once."""
+    assert_sound(kills.kill_ingest(SYSTEM, tmp_path, 2, 1.0, 1), 4_000)
+
+
+@pytest.mark.long
+def test_a_hundred_kills_while_four_writers_send(warm: None, tmp_path: Path) -> None:
+    """Row 1 in full."""
+    assert_sound(kills.kill_ingest(SYSTEM, tmp_path, 100, 2.0, 2), 100_000)
+
+
+def test_a_million_samples_of_log_are_ready_in_time(warm: None, tmp_path: Path) -> None:
+    """Row 1: a start takes at most two seconds a million samples longer than an empty one."""
+    work = Workload(instances=100, span_s=100 * 15)
+    work = replace(work, start_ms=starting_now(work))
+    with Running(SYSTEM, tmp_path) as running:
+        running.restart()  # the empty one
+        sender = Sender(running.url)
+        sent = 0
+        for _, body, samples in work.bodies(1):
+            assert sender.send(body)[0] == 204
+            sent += samples
+        sender.close()
+        running.kill()
+        running.start()
+        empty_s, full_s = running.ready_s
+        replayed = page(running.server)["o11y_replay_samples_total"]
+    assert replayed == sent == LOADED
+    assert full_s - empty_s < READY_S_PER_MILLION * sent / 1e6, (empty_s, full_s)
+
+
+# Row 2
+
+
+def test_two_kills_in_seals_and_merges(warm: None, tmp_path: Path) -> None:
+    """Row 2: the kill comes right after a change among the sealed files."""
+    assert_sound(kills.kill_seal(SYSTEM, tmp_path, 2, 1.0, 3), 4_000)
+
+
+@pytest.mark.long
+def test_thirty_kills_in_seals_and_merges(warm: None, tmp_path: Path) -> None:
+    """Row 2 in full."""
+    assert_sound(kills.kill_seal(SYSTEM, tmp_path, 30, 2.0, 4), 30_000)
+
+
+def kill_within(running: Running, act: Callable[[], httpx.Response], seconds: float) -> bool:
+    """Kills the server so long after *act* began and starts it again; whether it was answered."""
+    answered = threading.Event()
+
+    def carry_out() -> None:
+        try:
+            answer = act()
+        except httpx.TransportError:
+            return  # the kill
+        assert answer.status_code in (200, 204), answer.text
+        answered.set()
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    time.sleep(seconds)
+    running.kill()
+    thread.join(60)
+    running.start()
+    return answered.is_set()
+
+
+def assert_no_rest(data: Path) -> None:
+    """Nothing half written lies in the directory."""
+    assert not list(data.rglob("*.tmp*"))
+
+
+def kill_in_acts(tmp_path: Path, rounds: int) -> None:
+    """Kills in deletions, clean-ups and snapshots; deleted series are whole or gone."""
+    draw = random.Random(rounds)
+    kept, gone = make_writers(2, int(time.time() * 1000) - 6 * HOUR_MS, 90_000)
+    match = f'{{writer="{gone.number}"}}'
+    acts: dict[str, dict[str, str]] = {
+        "delete_series": {"match[]": match},
+        "clean_tombstones": {},
+        "snapshot": {},
+    }
+    is_deleted = False
+    with Running(SYSTEM, tmp_path) as running:
+        for _ in range(8):
+            for one in (kept, gone):
+                assert one.send_some(running.url, 20) == 20
+        for _ in range(rounds):
+            for name, parameters in acts.items():
+                act = partial(post, running.url, f"/api/v1/admin/tsdb/{name}", **parameters)
+                answered = kill_within(running, act, draw.random() * 0.15)
+                assert count_all(running.url, [kept]) == Count(8_000, 8_000)
+                left = count_all(running.url, [gone])
+                assert left.invented == left.double == 0
+                assert left.readable in ((0,) if is_deleted else (0, 8_000)), (name, left)
+                is_deleted |= left.readable == 0
+                assert is_deleted or not (name == "delete_series" and answered)
+                assert_no_rest(running.data)
+        assert kept.send_some(running.url, 1) == 1
+        running.restart()
+        assert count_all(running.url, [kept]) == Count(8_050, 8_050)
+
+
+def test_kills_in_deletions_and_snapshots(warm: None, tmp_path: Path) -> None:
+    """Row 2: nothing else is touched, nothing half written stays, what is gone stays gone."""
+    kill_in_acts(tmp_path, 1)
+
+
+@pytest.mark.long
+def test_many_kills_in_deletions_and_snapshots(warm: None, tmp_path: Path) -> None:
+    """The same with thirty kills."""
+    kill_in_acts(tmp_path, 10)
+
+
+def test_a_kill_while_retention_drops_blocks(warm: None, tmp_path: Path) -> None:
+    """Row 2: all samples within the retention are there, of older ones each at most once."""
+    now_ms = int(time.time() * 1000)
+    (one,) = make_writers(1, now_ms - 10 * DAY_MS, 4 * HOUR_MS, 10)
+    first_kept = next(k for k in range(999) if one.first_ms + k * one.step_ms > now_ms - 4 * DAY_MS)
+    with Running(SYSTEM, tmp_path) as running:
+        assert one.send_some(running.url, 60) == 60
+        running.restart()
+        names = running.sealed_names()
+    for _ in range(2):
+        with SYSTEM.start(tmp_path, "--retention", "4d") as server:
+            ask(server.url, "opens_the_tenant", now_ms)
+            deadline = time.monotonic() + 30
+            while SYSTEM.sealed_names(tmp_path / "data") == names and time.monotonic() < deadline:
+                time.sleep(0.002)
+            server.process.kill()
+        names = SYSTEM.sealed_names(tmp_path / "data")
+    with Running(SYSTEM, tmp_path) as running:
+        whole = count_all(running.url, [one])
+        assert whole.invented == whole.double == 0
+        assert whole.readable < whole.acked, "nothing was dropped"
+        assert count_all(running.url, [one], [first_kept]).lost == 0
+        assert_no_rest(running.data)
+
+
+# Row 9
+
+
+@pytest.fixture
+def strace(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Attaches strace to a process; skips where that is not allowed."""
+    with ExitStack() as stack:
+
+        def attach(pid: int, *arguments: str) -> Process:
+            program = find_program("strace")
+            if program is None:
+                pytest.skip("no strace here (apt-get install strace)")
+            argv = [program, "-f", "-qq", "-y", "-p", f"{pid}", *arguments]
+            process = stack.enter_context(Process(argv, tmp_path / "strace.log"))
+            try:
+                process.wait_until(lambda: tracers(pid) == {process.pid}, 20, "strace is attached")
+            except NotStarted as error:
+                pytest.skip(f"strace cannot attach: {error}")
+            return process
+
+        yield attach
+
+
+def tracers(pid: int) -> set[int]:
+    """Who traces the threads of *pid*; 0 is nobody."""
+    found = set()
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        try:
+            found.add(int(re.findall(r"^TracerPid:\s*(\d+)", status.read_text(), re.MULTILINE)[0]))
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # a thread that has just ended
+    return found
+
+
+def test_a_failed_sync_is_not_acknowledged(
+    warm: None, tmp_path: Path, strace: Callable[..., Process]
+) -> None:
+    """Row 9: 503, the bytes are written to another file, and the failed one is not synced again."""
+    trace = tmp_path / "trace"
+    one = writer()
+    with Running(SYSTEM, tmp_path) as running:
+        assert one.send_some(running.url, 5) == 5
+        tracer = strace(
+            running.server.process.pid,
+            *("-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"),
+            *("-o", str(trace)),
+        )
+        sender = Sender(running.url)
+        states = [one.send(sender) for _ in range(12)]
+        sender.close()
+        assert State.UNANSWERED in states and one.refusal.startswith("503 "), one.refusal
+        assert states[-1] == State.ACKED
+        tracer.terminate()
+        wait_for(lambda: tracers(running.server.process.pid) == {0}, "strace is gone")
+        assert one.send_some(running.url, 5) == 5
+        assert page(running.server)["o11y_wal_failures_total"] >= 1
+        running.kill()
+        running.start()
+        count = count_all(running.url, [one])
+        assert count.acked == count.readable and count.double == count.invented == 0, count
+    calls = re.findall(r"fdatasync\(\d+<(.+?)>\)\s*= (.*)", trace.read_text())
+    failed = [number for number, (_, result) in enumerate(calls) if "EIO" in result]
+    assert failed
+    for number in failed:
+        path = calls[number][0]
+        assert path not in [later for later, _ in calls[number + 1 :]], f"{path} was synced again"
+
+
+# Row 10
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small ext4 of its own, mounted; where the image lies is its path with ``.img``."""
+    folder, image = tmp_path / "disk", tmp_path / "disk.img"
+    folder.mkdir()
+    if os.geteuid() != 0 or find_program("mkfs.ext4") is None:
+        pytest.skip("a file system can only be made and mounted by root with mkfs.ext4")
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", str(image)], timeout=60, check=True)
+    mount = ["mount", "-o", "loop", str(image), str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], timeout=60, check=True)
+
+
+def test_a_disk_that_turns_read_only(warm: None, tmp_path: Path, disk: Path) -> None:
+    """Row 10: 503 with Retry-After, readiness says why, queries go on; nothing is lost after it."""
+    image = disk.with_suffix(".img")
+    home = tmp_path / "home"
+    home.mkdir()
+    (disk / "data").mkdir()
+    (home / "data").symlink_to(disk / "data")
+    one = writer()
+    with Running(SYSTEM, home) as running:
+        assert one.send_some(running.url, 20) == 20
+        # What ext4 does by itself when its device fails; whoever has files open does not hinder it.
+        subprocess.run(["mount", "-o", "remount,abort", str(disk)], timeout=60, check=True)
+        sender = Sender(running.url)
+        assert [one.send(sender) for _ in range(5)] == [State.UNANSWERED] * 5
+        sender.close()
+        assert one.refusal.startswith("503 ")
+        answer = httpx.post(
+            f"{running.url}/api/v1/write",
+            content=write_body([({"__name__": "x"}, [(int(time.time() * 1000), 1.0)])]),
+            headers={"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"},
+            trust_env=False,
+        )
+        assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
+        ready = httpx.get(f"{running.url}/-/ready", trust_env=False)
+        assert ready.status_code == 503 and "disk" in ready.text, ready.text
+        assert count_all(running.url, [one]) == Count(1000, 1000)
+        running.server.process.terminate()
+    subprocess.run(["umount", str(disk)], timeout=60, check=True)
+    repaired = subprocess.run(["e2fsck", "-fy", str(image)], capture_output=True, check=False)
+    assert repaired.returncode in (0, 1), repaired.stdout
+    subprocess.run(["mount", "-o", "loop", str(image), str(disk)], timeout=60, check=True)
+    with Running(SYSTEM, home) as running:
+        assert one.send_some(running.url, 5) == 5
+        running.restart()
+        count = count_all(running.url, [one])
+        assert count == Count(count.acked, count.acked)
+
+
+# Row 11
+
+
+def test_of_two_servers_on_one_directory_the_second_ends(warm: None, tmp_path: Path) -> None:
+    """Row 11: with 1, naming path and process; the first goes on."""
+    one = writer()
+    with Running(SYSTEM, tmp_path) as running:
+        assert one.send_some(running.url, 5) == 5
+        argv = [str(servers.O11Y), "serve", "--data", str(running.data), "--listen", "127.0.0.1:0"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        said = done.stderr.splitlines()[-1]
+        assert str(running.server.process.pid) in said and str(running.data) in said
+        assert one.send_some(running.url, 5) == 5
+        assert count_all(running.url, [one]) == Count(500, 500)
+
+
+def test_of_two_servers_at_once_one_serves(warm: None, tmp_path: Path) -> None:
+    """Row 11: whoever comes first; the other ends."""
+    argv = [str(servers.O11Y), "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0"]
+    with ExitStack() as stack:
+        both = [stack.enter_context(Process(argv, tmp_path / f"{n}.log")) for n in range(2)]
+        wait_for(lambda: sum(one.running for one in both) == 1, "one has ended")
+        (winner,) = (one for one in both if one.running)
+        winner.wait_for_output("Ready after", 30)
+
+
+def test_the_bench_sees_our_lock(warm: None, tmp_path: Path) -> None:
+    """Row 11 of ``o11y bench faults``."""
+    outcome = probes.two_servers(SYSTEM, tmp_path)
+    assert_sound(outcome, 500)
+    assert outcome.notes == ["the second does not start, names pid and path"]
+
+
+# Row 18
+
+
+def test_late_repeated_and_conflicting_samples(warm: None, tmp_path: Path) -> None:
+    """Row 18: what was first stays, bit for bit; answers name series and values; reasons count."""
+    now_ms = int(time.time() * 1000) // 1000 * 1000
+    up = {"__name__": "row18", "job": "a"}
+    refused = 'o11y_ingest_refused_samples_total{door="remote_write",reason="%s"}'
+    with Running(SYSTEM, tmp_path) as running:
+        url = running.url
+        assert send(url, (up, [(now_ms, 1.0)]))[0] == 204
+        assert send(url, (up, [(now_ms, 1.0)]))[0] == 204
+        status, text = send(url, (up, [(now_ms, 2.0)]), (up | {"job": "b"}, [(now_ms, 7.0)]))
+        assert status == 400 and "duplicate sample for timestamp" in text
+        assert 'job="a"' in text and "1" in text and "2" in text
+        assert send(url, (up, [(now_ms - 1_000, 0.5)]))[0] == 204
+        assert send(url, (up, [(now_ms - 20 * DAY_MS, 0.25)]))[0] == 204
+        status, text = send(url, (up, [(now_ms - 61 * DAY_MS, 9.0)]), (up, [(now_ms + 1, 3.0)]))
+        assert status == 400 and "too old" in text
+        counts = page(running.server)
+        assert counts[refused % "duplicate-timestamp"] == 1
+        assert counts[refused % "too-old"] == 1
+        for _ in range(2):
+            rows = ask(running.url, "row18[70d]", now_ms + 1_000)
+            found = {row["metric"]["job"]: row["values"] for row in rows}
+            assert [value for _, value in found["a"]] == ["0.25", "0.5", "1", "3"]
+            assert [value for _, value in found["b"]] == ["7"]
+            running.restart()
+
+
+def test_any_order_of_samples_gives_what_came_first(warm: None, tmp_path: Path) -> None:
+    """Row 18: 3,000 samples of 50 minutes, late, twice and in conflict, over kill and stop."""
+    draw = random.Random(18)
+    now_ms = int(time.time() * 1000) // 1000 * 1000
+    first: dict[tuple[str, int], float] = {}
+    with Running(SYSTEM, tmp_path) as running:
+        for request in range(150):
+            taken: dict[tuple[str, int], float] = {}
+            for _ in range(20):
+                key = f"{draw.randrange(5)}", now_ms - draw.randrange(300) * 10_000
+                taken.setdefault(key, draw.choice([1.0, 2.0, -0.0, 1e-300]))
+            series = [
+                ({"__name__": "order", "row": row}, [(time_ms, value)])
+                for (row, time_ms), value in taken.items()
+            ]
+            status, text = send(running.url, *series)
+            conflicts = sum(first.get(key, value) != value for key, value in taken.items())
+            # Conflicts with what a stop has sealed are answered 204; the first value stays.
+            assert status == (400 if conflicts and request <= 100 else 204) or (
+                status == 400 and conflicts
+            ), text
+            first = taken | first
+            if request == 50:
+                running.kill()
+                running.start()
+            elif request == 100:
+                running.restart()
+        rows = ask(running.url, "order[2h]", now_ms)
+    found = {
+        (row["metric"]["row"], round(time_s * 1000)): float(value)
+        for row in rows
+        for time_s, value in row["values"]
+    }
+    assert {key: repr(value) for key, value in found.items()} == {
+        key: repr(value) for key, value in first.items()
+    }
+
+
+# Row 19
+
+TIMES: dict[str, Callable[[int], int]] = {
+    "eleven minutes ahead": lambda now_ms: now_ms + 11 * 60_000,
+    "ten years ahead": lambda now_ms: now_ms + 3652 * DAY_MS,
+    "before 1970": lambda now_ms: -1,
+    "zero": lambda now_ms: 0,
+    "the last": lambda now_ms: (1 << 63) - 1,
+    "the first": lambda now_ms: -(1 << 63),
+}
+
+
+def test_impossible_times_poison_nothing(warm: None, tmp_path: Path) -> None:
+    """Row 19: only such samples are refused; every series takes the next, also after a restart."""
+    now_ms = int(time.time() * 1000)
+    with Running(SYSTEM, tmp_path) as running:
+        for number, (name, make) in enumerate(TIMES.items()):
+            good = {"__name__": "row19", "row": "good"}
+            bad = {"__name__": "row19", "row": f"{number}"}
+            at_ms = now_ms + number * 1000
+            status, text = send(
+                running.url, (bad, [(make(now_ms), 1.0)]), (good, [(at_ms, float(number))])
+            )
+            assert status == 400 and ("out of bounds" in text or "too old" in text), (name, text)
+            assert send(running.url, (bad, [(at_ms, 5.0)]))[0] == 204, name
+        for _ in range(2):
+            rows = ask(running.url, "row19[1h]", now_ms + 60_000)
+            counts = {row["metric"]["row"]: len(row["values"]) for row in rows}
+            assert counts == {"good": len(TIMES)} | {f"{n}": 1 for n in range(len(TIMES))}
+            running.restart()
+            assert send(running.url, ({"__name__": "row19", "row": "0"}, [(now_ms, 5.0)]))[0] == 204
+
+
+# Row 39
+
+
+def test_few_files(warm: None, tmp_path: Path) -> None:
+    """Row 39: with 64 open files tenants and connections are turned away, and nothing is lost."""
+    data, now_ms = tmp_path / "data", int(time.time() * 1000)
+    body = write_body([({"__name__": "row39"}, [(now_ms, 39.0)])])
+    acked = []
+    statuses = set()
+    limited = ["prlimit", "--nofile=64:64"]
+    with servers.start_o11y(data, tmp_path / "few.log", prefix=limited) as server:
+        host, port = server.address.split(":")
+        with ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
+        for number in range(90):
+            tenant = f"t{number}"
+            sender = Sender(server.url, {"X-Org-Id": tenant})
+            try:
+                status = sender.send(body)[0]
+            except (OSError, http.client.HTTPException):
+                status = 0
+            statuses.add(status)
+            sender.close()
+            if status == 204:
+                acked.append(tenant)
+        assert server.process.running
+        server.process.kill()
+    assert statuses <= {0, 204, 503}, statuses
+    assert len(acked) >= 5
+    with servers.start_o11y(data, tmp_path / "many.log") as server:
+        for tenant in acked:
+            answer = httpx.get(
+                f"{server.url}/api/v1/query",
+                params={"query": "row39", "time": f"{now_ms / 1000:.3f}"},
+                headers={"X-Org-Id": tenant},
+                trust_env=False,
+            )
+            assert answer.json()["data"]["result"][0]["value"][1] == "39", tenant
+
+
+@pytest.mark.parametrize("megabytes", [600, 3000])
+def test_little_memory(warm: None, tmp_path: Path, megabytes: int) -> None:
+    """Row 39: with a small address space the server serves or ends; nothing is damaged."""
+    one = writer()
+    with Running(SYSTEM, tmp_path) as running:
+        assert one.send_some(running.url, 20) == 20
+        running.kill()
+        limited = ["prlimit", f"--as={megabytes}000000"]
+        argv = [*limited, str(servers.O11Y), "serve", "--data", str(running.data)]
+        with Process([*argv, "--listen", "127.0.0.1:0"], tmp_path / "little.log") as little:
+            wait_for(lambda: not little.running or "Ready after" in little.output, "its end", 30)
+            if little.running:
+                url = re.findall(r"http://127[.0-9]+:\d+", little.output)[0]
+                one.send_some(url, 5, 10)
+            little.kill()
+        running.start()
+        count = count_all(running.url, [one])
+        assert count == Count(count.acked, count.acked)
+
+
+# The command
+
+
+def test_the_command_prints_its_table(warm: None, tmp_path: Path) -> None:
+    """``o11y bench faults`` with one row of ours: table, Markdown, JSON, and 0."""
+    argv = [str(servers.O11Y), "bench", "faults", "--quick", "--systems", OURS, "--only", "retry"]
+    argv += ["--markdown", "--json", str(tmp_path / "faults.json")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "sent three times" in done.stdout
+    assert "**lost 0 of 500**" in done.stdout
+    document = orjson.loads((tmp_path / "faults.json").read_bytes())
+    assert document["retry"][OURS]["count"]["readable"] == 500
+
+
+@pytest.mark.parametrize("given", [("--only", "nonsense"), ("--systems", "nonsense")])
+def test_the_command_names_what_it_does_not_know(given: tuple[str, str]) -> None:
+    """With what there is, and 2."""
+    argv = [str(servers.O11Y), "bench", "faults", *given]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr
