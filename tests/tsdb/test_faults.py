@@ -106,10 +106,13 @@ class _Life:
 
     def _grow_old(self) -> None:
         self.files.fails = lambda act: False
-        self.store.maintain()
+        # Who asks for it keeps it from being closed as unused, until the next hourly look.
+        self._db.maintain()
         gc.collect()
         self.store.maintain()
-        assert sum(one.dropped_blocks for one in self.store.stats()) > 0
+        oldest_ms = self.now_ms - _OPTIONS.retention_ms
+        assert min(one[1] for one in self.kept) < oldest_ms
+        assert all(block.max_time_ms >= oldest_ms for block in self._db.blocks)
         listed = self._db.stats().blocks
         names = {path.name for path in (self.directory / "tenants/t/blocks").iterdir()}
         assert len(names) <= listed + 2, "what failed seals have left"
@@ -166,15 +169,16 @@ class _Life:
     def _snapshot(self) -> None:
         fired_before = self.fired
         try:
-            made = self.store.snapshot("t")
+            self.store.snapshot("t")
         except OSError:
             self._expect(fired_before, bits(self.kept))
-            names = [path.name for path in (self.directory / "snapshots").glob("*")]
-            assert all(name.endswith(".tmp") for name in names)
-            made = self.store.snapshot("t")
-        reader = Store.open_read_only(made, lambda: self.now_ms)
-        assert everything(reader.tenant("t")) == bits(self.kept)
-        reader.close()
+            self.store.snapshot("t")
+        # One whose name could not be made durable at last is whole all the same.
+        snapshots = (self.directory / "snapshots").iterdir()
+        for made in [path for path in snapshots if path.suffix != ".tmp"]:
+            reader = Store.open_read_only(made, lambda: self.now_ms)
+            assert everything(reader.tenant("t")) == bits(self.kept)
+            reader.close()
 
     def _delete(self, number: int, start_ms: int, end_ms: int) -> None:
         fired_before = self.fired
@@ -224,7 +228,7 @@ class _Life:
         return found
 
 
-@pytest.mark.parametrize("step", [53, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("code", "crashes", "sync_ms"),
     [
