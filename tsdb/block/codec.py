@@ -27,6 +27,10 @@ _SECTION = struct.Struct("<II")  # size, stored size
 _CRC_BYTES = 4
 _MAX_SECTION_BYTES = 1 << 26
 _COMPRESSION_LEVEL = 1
+_CLEAR = 0.9
+_PASSED_OVER = 7
+"""After a frame whose smallest coding is below CLEAR of another one, that one is not tried for so
+many frames: neighbours are of one kind, and trying costs more than finding out later."""
 
 Bytes = NDArray[np.uint8]
 Int64s = NDArray[np.int64]
@@ -40,6 +44,7 @@ class FrameEncoder:
     def __init__(self, codings: Sequence[int] = (pack_kernels.SPLIT, pack_kernels.PLANES)) -> None:
         """Frames are the smallest by any of the *codings*."""
         self._codings = codings
+        self._passed_over = dict.fromkeys(codings, 0)
         self._zstd = zstandard.ZstdCompressor(
             compression_params=zstandard.ZstdCompressionParameters.from_level(
                 _COMPRESSION_LEVEL, write_content_size=False, write_checksum=False
@@ -63,12 +68,26 @@ class FrameEncoder:
         return self._pack(number, heads, codes, np.empty(0, dtype=np.int64))
 
     def _pack(self, number: int, heads: Int64s, codes: Int64s, odds: Int64s) -> bytes:
-        tried = [self._sections(coding, heads, codes, odds) for coding in self._codings]
-        sections = min(tried, key=_stored_bytes)
+        sections = self._smallest(heads, codes, odds)
         sizes = [_SECTION.pack(size, len(stored)) for size, stored in sections]
         header = _HEADER.pack(0, number, len(sections), 0)
         rest = b"".join((header[_CRC_BYTES:], *sizes, *(stored for _, stored in sections)))
         return struct.pack("<I", google_crc32c.value(rest)) + rest
+
+    def _smallest(self, heads: Int64s, codes: Int64s, odds: Int64s) -> _Sections:
+        """The sections by the best of the codings that are worth a try."""
+        tried: dict[int, _Sections] = {}
+        for coding in self._codings:
+            if self._passed_over[coding]:
+                self._passed_over[coding] -= 1
+            else:
+                tried[coding] = self._sections(coding, heads, codes, odds)
+        sizes = {coding: _stored_bytes(sections) for coding, sections in tried.items()}
+        best = min(sizes, key=sizes.__getitem__)
+        for coding, size in sizes.items():
+            if sizes[best] < _CLEAR * size:
+                self._passed_over[coding] = _PASSED_OVER
+        return tried[best]
 
     def _sections(self, coding: int, heads: Int64s, codes: Int64s, odds: Int64s) -> _Sections:
         head = np.empty(12 + 52 * len(heads) + 20 * len(codes), dtype=np.uint8)
