@@ -161,7 +161,7 @@ class Merger:
                         sources=tuple(sorted(numbers)), rank=plan.rank,
                         files=state.machine.files,
                     )  # fmt: skip
-                writer.add(slab.batch)
+                writer.add(slab)
                 yield
             meta = writer.finish() if writer is not None else None
             yield

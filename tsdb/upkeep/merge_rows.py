@@ -17,7 +17,7 @@ from tsdb.label.interner import Interner
 from tsdb.label.interner_kernels import sort_rows
 from tsdb.upkeep import merge_kernels
 from tsdb.view.join import Piece, join
-from tsdb.view.part import Fingerprints, Part, PartRows
+from tsdb.view.part import Part, PartRows
 
 Int64s = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -34,13 +34,6 @@ class Source(NamedTuple):
     part: Part
 
 
-class Slab(NamedTuple):
-    """Some rows with keys and a sample at least each; ``fingerprints`` uint64[rows, 2]."""
-
-    batch: SeriesBatch
-    fingerprints: Fingerprints
-
-
 class MergedRows:
     """The series of all *sources*: those of equal fingerprint are one."""
 
@@ -49,7 +42,6 @@ class MergedRows:
         self._interner = Interner()
         self._order: Int64s = np.zeros(0, dtype=np.int64)
         self._refs: Int64s = np.zeros((0, 0), dtype=np.int64)
-        self._fingerprints: Fingerprints = np.zeros((0, 2), dtype=np.uint64)
         self._samples: Int64s = np.zeros(0, dtype=np.int64)
 
     def unify(self) -> Iterator[None]:
@@ -69,7 +61,6 @@ class MergedRows:
             firsts,
         )
         firsts = firsts[:series]
-        self._fingerprints = fingerprints[firsts]
         self._refs = np.full((len(found), series), -1, dtype=np.int64)
         self._samples = np.zeros(series, dtype=np.int64)
         start = 0
@@ -92,8 +83,10 @@ class MergedRows:
             self._order,
         )
 
-    def slabs(self, start_ms: int, end_ms: int) -> Iterator[Slab]:
-        """All rows that have samples within the times (both included), with these samples."""
+    def slabs(self, start_ms: int, end_ms: int) -> Iterator[SeriesBatch]:
+        """All rows that have samples within the times (both included), with these and their keys,
+        some rows at a time.
+        """
         for rows in self._slab_rows():
             pieces = []
             for source, refs in zip(self._sources, self._refs[:, rows], strict=True):
@@ -106,7 +99,7 @@ class MergedRows:
             if not filled.all():
                 batch, rows = batch.take(filled), rows[filled]
             if len(rows):
-                yield Slab(self._with_keys(batch, rows), self._fingerprints[rows])
+                yield self._with_keys(batch, rows)
 
     def _intern(self, frame: LabelFrame) -> None:
         keys, ends = frame_keys(frame)
