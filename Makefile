@@ -46,13 +46,17 @@ test-long: setup
 test-long-packages:
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(LONG_PACKAGES)
 
-# Ours beside Debian's prometheus: ingest and one wide query.
+# Ours beside Debian's prometheus and victoria-metrics: every row, in about ten minutes.
 bench: setup
-	$(VENV)/bin/python -m benchmarks.run --quick $(ARGS)
-
-# Every row, beside prometheus and victoria-metrics.
-bench-long: setup
+	$(VENV)/bin/o11y warmup
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
+
+# The same with more repetitions and larger ingest rows, then growth along one axis, ours alone.
+bench-long: setup
+	$(VENV)/bin/o11y warmup
+	$(VENV)/bin/python -m benchmarks.run --budget 20 --load-seconds 5 --medium-hours 6 \
+		--small-samples 2000000 $(ARGS)
+	$(VENV)/bin/python -m benchmarks.growth
 
 clean:
 	rm -rf $(VENV) build *.egg-info

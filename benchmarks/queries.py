@@ -1,23 +1,15 @@
-"""The queries of the benchmark, their times, and the comparison of their answers.
+"""The queries of the benchmark, and when they look.
 
-Every repetition begins 1.7 s later than the one before, so that no cache of results answers. All
-instants are whole tenths of a second, where no sample of the workload lies, and no whole minutes,
-where subqueries look.
+Every repetition begins 1.7 s later than the one before and carries ``nocache=1``, so that no cache
+of results answers. All instants are whole tenths of a second, where no sample of the workload lies,
+and no whole minutes, where subqueries look.
 """
 
-import http.client
-import math
-import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from typing import Literal
 
-import orjson
-
-from benchmarks.api import Answer, differences, to_answer
-from benchmarks.send import quantile
+from benchmarks.http1 import get
 from benchmarks.workload import Workload
 
 Kind = Literal["instant", "range", "values", "labels", "series"]
@@ -25,8 +17,8 @@ Kind = Literal["instant", "range", "values", "labels", "series"]
 X = "http_requests_total"
 SUM_RATE = f"sum by (instance) (rate({X}[5m]))"
 SHIFT_S = 1.7
-MOST_S = 20.0
-"""No query is repeated for longer than this, though at least three times."""
+SHIFTS = 30
+"""After so many repetitions the shifts begin again."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +35,23 @@ class Query:
     """How far a range's start keeps from the first sample; rates differ at the left edge."""
     repetitions: int = 9
 
+    @property
+    def letter(self) -> str:
+        """The short name of its rows."""
+        return self.name.partition("_")[0]
+
+    def request(self, url: str, workload: Workload, repetition: int) -> bytes:
+        """The bytes that ask the server at *url*."""
+        return get(url, self.path, self.parameters(workload, repetition) | {"nocache": "1"})
+
     def parameters(self, workload: Workload, repetition: int) -> dict[str, str]:
-        """The request's parameters, shifted by the repetition."""
-        shift_s = SHIFT_S * (1 + repetition % 30)
+        """What is asked, shifted by the repetition."""
+        shift_s = SHIFT_S * (1 + repetition % SHIFTS)
         end_s = workload.end_ms / 1000 - 60 + shift_s
         start_s = workload.start_ms / 1000 + self.left_s + shift_s
         if self.span_s is not None:
             start_s = max(start_s, end_s - self.span_s)
+        start_s = min(start_s, end_s)
         times = {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}"}
         match self.kind:
             case "instant":
@@ -79,11 +81,11 @@ HUNDRED = f'{X}{{path="/api/v1/path-3", status="200"}}'
 ERROR_RATIO = f'100 * sum(rate({X}{{status="500"}}[5m])) / sum(rate({X}[5m]))'
 P99 = "histogram_quantile(0.99, sum by (le, job) (rate(http_request_duration_seconds_bucket[5m])))"
 QUERIES = [
-    Query("a_instant_1", "instant", ONE, repetitions=60),
-    Query("a2_instant_rate_1", "instant", f"rate({ONE_COUNTER}[5m])", repetitions=60),
+    Query("a_instant_1", "instant", ONE, repetitions=200),
+    Query("a2_instant_rate_1", "instant", f"rate({ONE_COUNTER}[5m])", repetitions=200),
     Query("b_instant_sum_rate_5k", "instant", f"sum by (job) (rate({X}[5m]))", repetitions=15),
     Query("c_range_rate_100", "range", f"rate({HUNDRED}[5m])", left_s=300, repetitions=15),
-    Query("c2_range_1h_raw_1", "range", ONE, step_s=15, span_s=3600, repetitions=60),
+    Query("c2_range_1h_raw_1", "range", ONE, step_s=15, span_s=3600, repetitions=200),
     Query("d_range_sum_rate_5k_15s", "range", SUM_RATE, step_s=15, left_s=300, repetitions=7),
     Query("d2_range_sum_rate_5k_60s", "range", SUM_RATE, left_s=300, repetitions=7),
     Query("e_hist_quantile_2k", "range", P99, left_s=300),
@@ -122,98 +124,17 @@ QUERIES = [
     Query(
         "l_join_1k", "range", 'node_cpu_usage * on (instance) group_left machine_limit{limit="0"}'
     ),
-    Query("m_label_values", "values", "instance", repetitions=60),
-    Query("m2_labels", "labels", "", repetitions=60),
+    Query("m_label_values", "values", "instance", repetitions=200),
+    Query("m2_labels", "labels", "", repetitions=200),
     Query("m3_series_5k", "series", X, repetitions=15),
-    Query("m4_series_1", "series", ONE, repetitions=60),
+    Query("m4_series_1", "series", ONE, repetitions=200),
     Query("n_sum_raw_10k", "range", 'sum({__name__=~".+"})', repetitions=5),
 ]
-QUICK = ["d2_range_sum_rate_5k_60s"]
+QUICK = ["d2"]
+NARROW = ["a", "a2", "c2", "m", "m2", "m4"]
+"""Those that answer with one series or a few names."""
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Latencies of one query on one server."""
-
-    p50_ms: float
-    p95_ms: float
-    repetitions: int
-    answer_bytes: int
-
-
-class Asker:
-    """A keep-alive connection that asks queries; *extra* parameters go with each."""
-
-    def __init__(self, url: str, extra: dict[str, str]) -> None:
-        self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=180)
-        self._extra = extra
-
-    def ask(self, query: Query, workload: Workload, repetition: int) -> bytes:
-        """The body of a successful answer; RuntimeError for another one."""
-        parameters = query.parameters(workload, repetition) | self._extra
-        self._connection.request("GET", f"{query.path}?{urlencode(parameters)}")
-        answer = self._connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise RuntimeError(f"{query.name}: {answer.status} {body[:300]!r}")
-        return body
-
-    def time(self, query: Query, workload: Workload) -> Timing:
-        """Asks until the repetitions are done; repetition 0 warms up and is not counted."""
-        size = len(self.ask(query, workload, 0))
-        took_ms: list[float] = []
-        deadline = time.perf_counter() + MOST_S
-        for repetition in range(1, query.repetitions + 1):
-            began = time.perf_counter()
-            self.ask(query, workload, repetition)
-            took_ms.append((time.perf_counter() - began) * 1000)
-            if len(took_ms) >= 3 and time.perf_counter() > deadline:
-                break
-        return Timing(statistics.median(took_ms), quantile(took_ms, 0.95), len(took_ms), size)
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-def compare(query: Query, answer: bytes, reference: bytes, *, exact: bool) -> list[str]:
-    """What differs from the reference's answer.
-
-    *exact*: labels, times and values to 1e-9. Otherwise, for servers whose rate means another
-    thing: equally many series, points within 3 % and the mean of all values within 3 %.
-    """
-    left, right = (orjson.loads(body)["data"] for body in (answer, reference))
-    if query.kind in ("labels", "values", "series"):
-        same = sorted(map(repr_sorted, left)) == sorted(map(repr_sorted, right))
-        return [] if same else [f"{len(left)} entries, the reference has {len(right)} others"]
-    ours, theirs = to_answer(left), to_answer(right)
-    if exact:
-        return differences(ours, theirs)
-    return _loosely(ours, theirs)
-
-
-def repr_sorted(entry: Any) -> str:
-    """A label set or name as comparable text."""
-    return repr(sorted(entry.items())) if isinstance(entry, dict) else repr(entry)
-
-
-def _loosely(ours: Answer, theirs: Answer) -> list[str]:
-    if len(ours.series) != len(theirs.series):
-        return [f"{len(ours.series)} series instead of {len(theirs.series)}"]
-    found = []
-    for what, measure in (("points", _count), ("mean", _mean)):
-        left, right = measure(ours), measure(theirs)
-        if not math.isclose(left, right, rel_tol=0.03):
-            found.append(f"{what} {left:.6g} instead of {right:.6g}")
-    return found
-
-
-def _values(answer: Answer) -> Sequence[float]:
-    return [v for _, points in answer.series for _, v in points if not math.isnan(v)]
-
-
-def _count(answer: Answer) -> float:
-    return float(sum(len(points) for _, points in answer.series))
-
-
-def _mean(answer: Answer) -> float:
-    return statistics.fmean(_values(answer) or [math.nan])
+def chosen(letters: Sequence[str] | None) -> list[Query]:
+    """The queries of *letters*, all without."""
+    return [query for query in QUERIES if letters is None or query.letter in letters]

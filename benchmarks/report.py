@@ -1,54 +1,37 @@
-"""The figures of a run as tables for people and as JSON for programs."""
+"""The results of a run as a table for people and as JSON for programs."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peers import OURS
+from benchmarks.lines import Figures, Line, from_dict
+from benchmarks.targets import TARGETS, is_met
 
-MIB = 1 << 20
-
-Figures = dict[str, dict[str, float]]
-"""Row name -> peer -> figure."""
-
-INGEST_ROWS = {
-    "ingest, samples/s": ("ingest", "per_second", 1.0, True),
-    "ingest, samples per CPU-second": ("ingest", "per_cpu_second", 1.0, True),
-    "write request p50, ms": ("ingest", "request_p50_ms", 1.0, False),
-    "write request p95, ms": ("ingest", "request_p95_ms", 1.0, False),
-    "peak memory while ingesting, MiB": ("ingest", "peak_bytes", 1 / MIB, False),
-    "start to first answer, s": ("state", "startup_s", 1.0, False),
-    "memory after the restart, MiB": ("state", "idle_bytes", 1 / MIB, False),
-    "disk without logs, bytes/sample": ("state", "disk_bytes_per_sample", 1.0, False),
-    "disk with logs, bytes/sample": ("state", "disk_with_logs_bytes_per_sample", 1.0, False),
-}
-"""Title -> (section of the results, field, factor, whether more is better)."""
+WIDTH = 160
+"""Columns of the printed table."""
+HEADER = ["row", "cores"]
+FOOTER = ["ours/best", "wanted", "met"]
+FIGURES = (
+    "Ingest (always, interval: --wal-sync of ours): samples a CPU-second of the server until it is"
+    " idle / samples a second. Queries: p50 / p95 / server CPU a query. Under load: queries a"
+    " second at 1 / 4 / 16 connections, and server CPU a query. Disk: without / with logs."
+)
 
 
-def print_tables(results: Mapping[str, Any], console: Console) -> None:
-    """Prints ingest and queries, ours beside every peer, with the ratio to the best peer."""
-    names = list(results["peers"])
-    ingest = _table("Ingest and state", names)
-    for title, (section, key, factor, more) in INGEST_ROWS.items():
-        row = {
-            name: peer[section][key] * factor
-            for name, peer in results["peers"].items()
-            if key in peer.get(section, {})
-        }
-        if row:
-            ingest.add_row(title, *_cells(row, names, more))
-    console.print(ingest)
-    if not results["queries"]:
-        return
-    queries = _table("Queries, p50 ms", names)
-    for title, timings in results["queries"].items():
-        row = {name: timing["p50_ms"] for name, timing in timings.items()}
-        queries.add_row(title, *_cells(row, names, False))
-    console.print(queries)
+def print_table(results: Mapping[str, Any], console: Console) -> None:
+    """Prints one line for each that was measured, and what differed."""
+    table = Table(title=FIGURES, title_justify="left", title_style="")
+    names = list(results["servers"])
+    for name in [*HEADER, *names, *FOOTER]:
+        table.add_column(name, justify="left" if name in HEADER else "right", no_wrap=True)
+    for line in lines_of(results):
+        table.add_row(*cells(line, names))
+    console.print(table)
+    console.print(verdict(results))
     for title, found in results["differences"].items():
         console.print(f"[red]{title}[/red]: {found}", soft_wrap=True)
 
@@ -57,32 +40,45 @@ def write_json(results: Mapping[str, Any], path: Path) -> None:
     path.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def advantage(row: Mapping[str, float], more_is_better: bool) -> float | None:
-    """Ours over the best peer, above 1 where ours is better; None without ours or a peer."""
-    peers = [figure for name, figure in row.items() if name != OURS]
-    if OURS not in row or not peers or row[OURS] <= 0:
-        return None
-    if more_is_better:
-        return row[OURS] / max(peers)
-    return min(peers) / row[OURS]
+def lines_of(results: Mapping[str, Any]) -> list[Line]:
+    """The lines of results as they were written."""
+    return [from_dict(data) for data in results["lines"]]
 
 
-def _table(title: str, names: list[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("figure")
-    for name in names:
-        table.add_column(name, justify="right")
-    table.add_column("ours over the best", justify="right")
-    return table
+def cells(line: Line, names: list[str]) -> list[str]:
+    """The texts of one line of the table, with the servers *names*."""
+    ratio, target, met = line.ratio, TARGETS.get(line.row), is_met(line)
+    wanted = target.wanted(line.cores) if target else None
+    sign = "" if wanted is None else "≥ " if line.more else "≤ "
+    unit = f" {line.unit}" if target and target.absolute else "x"
+    return [
+        f"{line.title}, {line.unit}" if line.unit else line.title,
+        f"{line.cores}",
+        *(" / ".join(_texts(line, line.servers.get(name, {}))) for name in names),
+        "-" if ratio is None else f"{_short(ratio)}x",
+        "" if wanted is None else f"{sign}{_short(wanted)}{unit}",
+        "" if wanted is None else "-" if met is None else "yes" if met else "NO",
+    ]
 
 
-def _cells(row: Mapping[str, float], names: list[str], more: bool) -> list[str]:
-    ratio = advantage(row, more)
-    figures = [_short(row[name]) if name in row else "-" for name in names]
-    return [*figures, "-" if ratio is None else f"{ratio:.2f}x"]
+def told(line: Line) -> str:
+    """One line as text, while the run goes on."""
+    figures = {name: " / ".join(_texts(line, found)) for name, found in line.servers.items()}
+    return f"{line.title}, {line.cores} core{'s' if line.cores > 1 else ''}: {figures}"
+
+
+def verdict(results: Mapping[str, Any]) -> str:
+    """How many targets are met."""
+    met = [is_met(line) for line in lines_of(results)]
+    return f"{met.count(True)} targets met, {met.count(False)} missed"
+
+
+def _texts(line: Line, figures: Figures) -> Iterator[str]:
+    for name in line.shown:
+        yield _short(figures[name]) if name in figures else "-"
 
 
 def _short(figure: float) -> str:
     if figure >= 100_000:
         return f"{figure / 1e6:.2f} M"
-    return f"{figure:.0f}" if figure >= 100 else f"{figure:.3g}"
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:.3g}"

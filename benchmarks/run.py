@@ -3,160 +3,164 @@
 python -m benchmarks.run --quick
 """
 
-import argparse
 import os
 import platform
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from benchmarks import peers, queries, report
-from benchmarks.peers import Peer
-from benchmarks.processes import memory_bytes
-from benchmarks.queries import Asker, Query
-from benchmarks.send import Request, ingest, settle
+from benchmarks import idle, ingest_rows, load_rows, peers, query_rows, report, state_rows
+from benchmarks.ingest_rows import IngestRow
+from benchmarks.lines import Line
+from benchmarks.markdown import write_markdown
+from benchmarks.options import Options, parse
+from benchmarks.peers import OURS, Peer, Target
+from benchmarks.queries import NARROW, chosen
 from benchmarks.servers import Absent
-from benchmarks.workload import Workload, starting_now
+from benchmarks.workload import Workload
 
 
-def main() -> int:
-    options = _options()
-    console = Console(stderr=True, width=120)
-    workload = Workload(
-        instances=options.instances,
-        span_s=round(options.hours * 3600),
-        step_s=options.step,
-        samples_per_request=options.samples_per_request,
-        seed=options.seed,
-    )
-    workload = replace(workload, start_ms=starting_now(workload))
-    server_cores, own_cores = _split_cores(options.server_cores)
-    os.sched_setaffinity(0, own_cores)
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments, "python -m benchmarks.run", __doc__)
+    return run(options)
 
-    console.print(f"preparing {workload.samples:,} samples of {workload.series:,} series")
-    shards: list[list[Request]] = [[] for _ in range(options.senders)]
-    for order, (shard, body, samples) in enumerate(workload.bodies(options.senders)):
-        shards[shard].append(Request(body, samples, order))
 
-    with tempfile.TemporaryDirectory(prefix="o11y-bench-", dir=options.dir) as home:
-        results = _measure(options, workload, shards, Path(home), server_cores, console)
-    report.print_tables(results, Console(width=120))
+def run(options: Options) -> int:
+    """Measures, prints and writes as *options* say; 1 when an answer differs, else 0."""
+    cores = os.sched_getaffinity(0)
+    try:
+        results = Run(options, sorted(cores)).measure()
+    finally:
+        os.sched_setaffinity(0, cores)
+    report.print_table(results, Console(width=report.WIDTH))
     if options.json:
         report.write_json(results, options.json)
+    if options.markdown:
+        write_markdown(results, options.markdown)
     return 1 if results["differences"] else 0
 
 
-def _measure(
-    options: argparse.Namespace,
-    workload: Workload,
-    shards: list[list[Request]],
-    home: Path,
-    cores: list[int],
-    console: Console,
-) -> dict[str, Any]:
-    results: dict[str, Any] = {
-        "workload": asdict(workload) | {"series": workload.series, "samples": workload.samples},
-        "senders": options.senders,
-        "server_cores": len(cores),
-        "machine": {"cores": os.cpu_count(), "processor": _processor()},
-        "peers": {},
-        "queries": {},
-        "differences": {},
-    }
-    with ExitStack() as stack:
-        running: list[Peer] = []
-        for name in options.peers.split(","):
+class Run:
+    """One run: what was found until now, and on which cores who runs."""
+
+    def __init__(self, options: Options, cores: list[int]) -> None:
+        self.options, self._cores = options, cores
+        self.lines: list[Line] = []
+        self.differences: dict[str, list[str]] = {}
+        self._console = Console(stderr=True, width=140)
+        os.sched_setaffinity(0, cores[: -max(options.cores)] or cores[:-1] or cores)
+
+    def measure(self) -> dict[str, Any]:
+        """All parts; the results as plain data."""
+        options = self.options
+        workload = options.workload()
+        with tempfile.TemporaryDirectory(prefix="o11y-bench-", dir=options.dir) as home:
+            if "small" in options.measured and options.started:
+                self._small(workload, Path(home))
+            workload, servers = self._large(options.workload(), Path(home))
+        return {
+            "workload": asdict(workload)
+            | {"series": workload.series, "samples": workload.samples, "senders": options.senders},
+            "machine": {"cores": len(self._cores), "processor": _processor()},
+            "servers": servers,
+            "lines": [line.as_dict() for line in self.lines],
+            "differences": self.differences,
+        }
+
+    def say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+    def _small(self, workload: Workload, home: Path) -> None:
+        """The ingest rows with fresh servers."""
+        options, cores = self.options, self._server_cores(self.options.cores[0])
+        small = ingest_rows.small_workload(workload, options.small_samples)
+        medium = ingest_rows.medium_workload(workload, options.medium_hours)
+        rows = [(ingest_rows.MEDIUM, medium), *((row, small) for row in ingest_rows.SMALL)]
+        for number, (row, load) in enumerate(rows):
+            self.say(f"{load.samples:,} samples, {row.samples} a request, {row.senders} senders")
+            where = home / f"ingest-{number}"
+            self._add(*ingest_rows.fresh_row(row, load, options.started, where, cores, self.say))
+
+    def _large(self, workload: Workload, home: Path) -> tuple[Workload, dict[str, Any]]:
+        """The large ingest and what is asked of the servers afterwards."""
+        options, cores = self.options, self._server_cores(self.options.cores[0])
+        self.say(f"{workload.samples:,} samples of {workload.series:,} series, 10,000 a request")
+        with ExitStack() as stack:
+            started = self._start(home, cores, stack)
+            targets: list[Target] = [
+                *started,
+                *(peers.remote(name, url) for name, url in options.urls.items()),
+            ]
+            row = IngestRow(10_000, options.senders, ingest_rows.LARGE.rows)
+            shards = ingest_rows.prepare(workload, row.samples, row.senders)
+            found = ingest_rows.ingest_together(targets, shards)
+            del shards
+            self._add(*ingest_rows.lines_of(row, found, len(cores)))
+            self._add(state_rows.peak_line(found, len(cores)))
+            for peer in started:
+                peer.wait_for_compaction()
+            for number, count in enumerate(options.cores):
+                self._pass(started, targets, workload, count, first=number == 0)
+            servers = {target.name: _described(target) for target in targets}
+        return workload, servers
+
+    def _pass(
+        self,
+        started: list[Peer],
+        targets: list[Target],
+        workload: Workload,
+        count: int,
+        *,
+        first: bool,
+    ) -> None:
+        """All queries with the servers on *count* cores; under load in the *first* pass only."""
+        options, cores = self.options, self._server_cores(count)
+        if started and ("state" in options.measured or not first):
+            lines = state_rows.restarted(started, cores, workload.samples)
+            if "state" in options.measured:
+                self._add(*lines)
+        idle.wait([peer.pid for peer in started], idle.RESTED_S)
+        for query in chosen(options.letters if "queries" in options.measured else []):
+            line, found = query_rows.ask_all(query, targets, workload, count, options.budget)
+            self.differences |= {f"{query.name} {name}": what for name, what in found.items()}
+            self._add(line)
+        loaded = [letter for letter in options.letters if letter in NARROW]
+        for query in chosen(loaded if first and "load" in options.measured else []):
             try:
-                peer = peers.start(name, home / name, cores)
+                self._add(
+                    *load_rows.load_all(query, targets, workload, count, options.load_seconds)
+                )
+            except (RuntimeError, OSError) as error:
+                self.differences[f"{query.name} under load"] = [str(error)]
+
+    def _start(self, home: Path, cores: list[int], stack: ExitStack) -> list[Peer]:
+        running: list[Peer] = []
+        for name in self.options.started:
+            try:
+                running.append(stack.enter_context(peers.start(name, home / name, cores)))
             except Absent as absent:
-                console.print(f"without {name}: {absent}")
-                continue
-            stack.enter_context(peer)
-            running.append(peer)
-            console.print(f"{name}: ingest")
-            done = ingest(peer.server, shards)
-            console.print(
-                f"{name}: {done.per_second:,.0f} samples/s,"
-                f" {done.per_cpu_second:,.0f} samples per CPU-second"
-            )
-            results["peers"][name] = {"ingest": done.as_dict()}
-        if not options.quick:
-            for peer in running:
-                results["peers"][peer.name]["state"] = _state(peer, workload)
-        for peer in running:
-            peer.wait_for_compaction()
-            settle(peer.server)
-        for query in _chosen(options):
-            _ask_all(query, running, workload, results, console)
-    return results
+                self.say(f"without {name}: {absent}")
+        return running
+
+    def _server_cores(self, count: int) -> list[int]:
+        return self._cores[-count:]
+
+    def _add(self, *lines: Line) -> None:
+        self.lines += lines
+        for line in lines:
+            self.say(report.told(line))
 
 
-def _state(peer: Peer, workload: Workload) -> dict[str, float]:
-    """Disk after the ingest, start-up time and memory after a restart."""
-    peer.wait_for_compaction()
-    settle(peer.server)
-    startup_s = peer.restart()
-    settle(peer.server)
-    everything, blocks = peer.disk_bytes()
-    return {
-        "startup_s": startup_s,
-        "idle_bytes": memory_bytes(peer.server.process.pid),
-        "disk_bytes_per_sample": blocks / workload.samples,
-        "disk_with_logs_bytes_per_sample": everything / workload.samples,
-    }
-
-
-def _ask_all(
-    query: Query,
-    running: list[Peer],
-    workload: Workload,
-    results: dict[str, Any],
-    console: Console,
-) -> None:
-    """Compares every peer's answer with the reference's, then times those that agree."""
-    askers = {peer.name: Asker(peer.server.url, peer.extra) for peer in running}
-    reference = (
-        askers[peers.PROMETHEUS].ask(query, workload, 0) if peers.PROMETHEUS in askers else None
-    )
-    timings: dict[str, Any] = {}
-    for peer in running:
-        asker = askers[peer.name]
-        try:
-            found = []
-            if reference is not None and peer.name != peers.PROMETHEUS:
-                answer = asker.ask(query, workload, 0)
-                found = queries.compare(query, answer, reference, exact=peer.exact)
-            if found:
-                results["differences"][f"{query.name} {peer.name}"] = found[:5]
-            else:
-                timings[peer.name] = asdict(asker.time(query, workload))
-        except RuntimeError as error:
-            results["differences"][f"{query.name} {peer.name}"] = [str(error)]
-        finally:
-            asker.close()
-    results["queries"][query.name] = timings
-    told = {name: f"{timing['p50_ms']:.3g} ms" for name, timing in timings.items()}
-    console.print(f"{query.name}: {told}")
-
-
-def _chosen(options: argparse.Namespace) -> list[Query]:
-    if options.queries:
-        letters = options.queries.split(",")
-        return [q for q in queries.QUERIES if q.name.split("_")[0] in letters]
-    if options.quick:
-        return [q for q in queries.QUERIES if q.name in queries.QUICK]
-    return queries.QUERIES
-
-
-def _split_cores(count: int) -> tuple[list[int], list[int]]:
-    """The last *count* cores for the servers, the others (or all) for the sender."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[-count:], cores[:-count] or cores
+def _described(target: Target) -> dict[str, Any]:
+    kind, released = peers.kind_and_version(target.url)
+    own = version("hanzo-o11y") if kind == OURS and target.pid is not None else released
+    return {"kind": kind, "version": own, "measured": target.pid is not None}
 
 
 def _processor() -> str:
@@ -164,28 +168,6 @@ def _processor() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="ingest and d2, against Prometheus")
-    parser.add_argument("--peers", help=f"comma-separated, of {','.join(peers.NAMES)}")
-    parser.add_argument("--queries", help="letters, such as a,d2,n; default all")
-    parser.add_argument("--instances", type=int, default=100, help="of 100 series each")
-    parser.add_argument("--hours", type=float, default=6)
-    parser.add_argument("--step", type=int, default=15, help="seconds between two scrapes")
-    parser.add_argument("--samples-per-request", type=int, default=10_000)
-    parser.add_argument("--senders", type=int, default=2, help="connections")
-    parser.add_argument("--server-cores", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--dir", type=Path, help="where the servers' data lie while it runs")
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    options = parser.parse_args()
-    if options.peers is None:
-        options.peers = ",".join(peers.NAMES[:2] if options.quick else peers.NAMES)
-    if unknown := set(options.peers.split(",")) - set(peers.NAMES):
-        parser.error(f"no such peer: {', '.join(sorted(unknown))}")
-    return options
 
 
 if __name__ == "__main__":

@@ -2,15 +2,21 @@
 
 import math
 import statistics
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from benchmarks import idle
+from benchmarks.http1 import Answered, drive, post
 from benchmarks.processes import cpu_seconds, memory_bytes
-from benchmarks.remote_write import Sender
+from benchmarks.remote_write import HEADERS
 from benchmarks.servers import Server
+
+WRITE = "/api/v1/write"
+AHEAD = 4
+"""How many requests a connection one connection may be ahead of another: Prometheus takes no late
+samples."""
 
 
 class Request(NamedTuple):
@@ -21,12 +27,28 @@ class Request(NamedTuple):
     order: int
 
 
-IDLE_S = 3.0
-IDLE_SHARE = 0.03
-"""A server is idle when it takes less than this share of a core for IDLE_S."""
-SETTLE_S = 120.0
-AHEAD = 8
-"""How far one connection may be ahead of another in order: Prometheus takes no late samples."""
+Shards = Sequence[Sequence[Request]]
+"""What each connection sends, in order."""
+
+
+@dataclass
+class Sent:
+    """What was sent until now; *wall_s* from the first request to the last answer."""
+
+    samples: int = 0
+    wall_s: float = 0.0
+    took_ms: list[float] = field(default_factory=list)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What the sender sees."""
+        return {
+            "samples": self.samples,
+            "wall_s": self.wall_s,
+            "per_second": self.samples / self.wall_s,
+            "request_p50_ms": statistics.median(self.took_ms),
+            "request_p95_ms": quantile(self.took_ms, 0.95),
+        }
 
 
 @dataclass(frozen=True)
@@ -49,48 +71,33 @@ class Ingest:
         """Samples per CPU-second of the server, user and system, seals and merges included."""
         return self.samples / self.cpu_s
 
-    def as_dict(self) -> dict[str, float]:
-        rates = {"per_second": self.per_second, "per_cpu_second": self.per_cpu_second}
-        return asdict(self) | rates
 
-
-def ingest(server: Server, shards: Sequence[Sequence[Request]]) -> Ingest:
+def ingest(server: Server, shards: Shards) -> Ingest:
     """Sends each of *shards* over its own connection; RuntimeError at the first refusal."""
-    pid = server.process.pid
-    took_ms: list[float] = []
-    refused: list[str] = []
-    pace = _Pace([shard[0].order if shard else math.inf for shard in shards])
-    threads = [
-        threading.Thread(target=_send, args=(server.url, number, shard, pace, took_ms, refused))
-        for number, shard in enumerate(shards)
-    ]
-    cpu_before, began = cpu_seconds(pid), time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    wall_s = time.perf_counter() - began
-    if refused:
-        raise RuntimeError(f"{server.url} refused a request: {refused[0]}")
-    settle(server)
+    pid, sent = server.process.pid, Sent()
+    before_s = cpu_seconds(pid)
+    send(server.url, shards, sent)
     return Ingest(
-        samples=sum(request.samples for shard in shards for request in shard),
-        wall_s=wall_s,
-        cpu_s=cpu_seconds(pid) - cpu_before,
-        request_p50_ms=statistics.median(took_ms),
-        request_p95_ms=quantile(took_ms, 0.95),
+        samples=sent.samples,
+        wall_s=sent.wall_s,
+        cpu_s=idle.wait([pid])[pid] - before_s,
+        request_p50_ms=statistics.median(sent.took_ms),
+        request_p95_ms=quantile(sent.took_ms, 0.95),
         peak_bytes=memory_bytes(pid, "VmHWM"),
     )
 
 
 def settle(server: Server) -> None:
-    """Waits until the server is idle, or SETTLE_S."""
-    deadline = time.monotonic() + SETTLE_S
-    while time.monotonic() < deadline:
-        before = cpu_seconds(server.process.pid)
-        time.sleep(IDLE_S)
-        if cpu_seconds(server.process.pid) - before < IDLE_SHARE * IDLE_S:
-            return
+    """Waits until the server is idle, or idle.SETTLE_S."""
+    idle.wait([server.process.pid])
+
+
+def send(url: str, shards: Shards, sent: Sent) -> None:
+    """Sends each of *shards* over its own connection, together in time, and adds to *sent*."""
+    pace = _Pace(url, shards, sent)
+    began = time.perf_counter()
+    drive(url, len(shards), pace.due, pace.answered)
+    sent.wall_s += time.perf_counter() - began
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -102,44 +109,30 @@ def quantile(values: Sequence[float], share: float) -> float:
 class _Pace:
     """Keeps the connections together, as the shared queue of a real sender does."""
 
-    def __init__(self, due: list[float]) -> None:
-        """*due*: the order of the request that each connection sends next."""
-        self._due = due
-        self._changed = threading.Condition()
+    def __init__(self, url: str, shards: Shards, sent: Sent) -> None:
+        self._url, self._shards, self._sent = url, shards, sent
+        self._next = [0] * len(shards)
+        self._ahead = AHEAD * len(shards)
 
-    def wait(self, connection: int, order: float) -> None:
-        """Says that *order* is due on *connection*; returns once it is not too far ahead."""
-        with self._changed:
-            self._due[connection] = order
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: order - min(self._due) <= AHEAD)
+    def due(self, connection: int) -> bytes | None:
+        """The next request of *connection*, unless it is too far ahead."""
+        order = self._order(connection)
+        first = min(map(self._order, range(len(self._shards))))
+        if order == math.inf or order - first > self._ahead:
+            return None
+        request = self._shards[connection][self._next[connection]]
+        return post(self._url, WRITE, HEADERS, request.body)
 
-    def leave(self, connection: int) -> None:
-        """Nobody waits for *connection* any more."""
-        with self._changed:
-            self._due[connection] = math.inf
-            self._changed.notify_all()
+    def answered(self, answer: Answered) -> None:
+        """Counts the request as sent; RuntimeError when it was refused."""
+        if answer.reader.status // 100 != 2:
+            text = answer.reader.reply.body[:300]
+            raise RuntimeError(f"{self._url} refused a request: {answer.reader.status} {text!r}")
+        at = self._next[answer.connection]
+        self._sent.samples += self._shards[answer.connection][at].samples
+        self._sent.took_ms.append(answer.took_ms)
+        self._next[answer.connection] += 1
 
-
-def _send(
-    url: str,
-    number: int,
-    shard: Sequence[Request],
-    pace: _Pace,
-    took_ms: list[float],
-    refused: list[str],
-) -> None:
-    sender = Sender(url, timeout_s=120)
-    try:
-        for request in shard:
-            pace.wait(number, request.order)
-            began = time.perf_counter()
-            status, text = sender.send(request.body)
-            took_ms.append((time.perf_counter() - began) * 1000)
-            if status // 100 != 2:
-                raise RuntimeError(f"{status} {text[:300]}")
-    except Exception as error:
-        refused.append(f"{error}")
-    finally:
-        pace.leave(number)
-        sender.close()
+    def _order(self, connection: int) -> float:
+        shard, at = self._shards[connection], self._next[connection]
+        return shard[at].order if at < len(shard) else math.inf

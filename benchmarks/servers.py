@@ -65,9 +65,10 @@ def start_o11y(
     listen: str = "127.0.0.1:0",
     ready_s: float = COMPILE_S,
     prefix: Sequence[str] = (),
+    program: Path = O11Y,
 ) -> Server:
-    """``o11y serve`` on *data*, when /-/ready says 200."""
-    argv = [*prefix, str(O11Y), "serve", "--data", str(data), "--listen", listen, *arguments]
+    """``o11y serve`` on *data*, when /-/ready says 200; *program* is this or another ``o11y``."""
+    argv = [*prefix, str(program), "serve", "--data", str(data), "--listen", listen, *arguments]
     return start_program(argv, log, r"((?:127\.0\.0\.1|\[::1\]):[1-9]\d*)", "/-/ready", ready_s)
 
 

@@ -135,13 +135,12 @@ class VectorSelector(Expr):
     matchers: tuple[Matcher, ...] = ()
     modifiers: Modifiers = Modifiers()
     edge: Edge = Edge.PLAIN
+    all_matchers: tuple[Matcher, ...] = field(init=False, compare=False, repr=False)
+    """The matchers plus ``__name__="name"``, which stands last as in Prometheus."""
 
-    @property
-    def all_matchers(self) -> tuple[Matcher, ...]:
-        """The matchers plus ``__name__="name"``, which stands last as in Prometheus."""
-        if not self.name:
-            return self.matchers
-        return (*self.matchers, Matcher(MatchType.EQUAL, "__name__", self.name))
+    def __post_init__(self) -> None:
+        named = (Matcher(MatchType.EQUAL, "__name__", self.name),) if self.name else ()
+        object.__setattr__(self, "all_matchers", (*self.matchers, *named))
 
 
 @dataclass(frozen=True, slots=True)

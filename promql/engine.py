@@ -146,6 +146,8 @@ def _as_matrix(value: Value) -> Matrix:
 
 
 def _sorted(matrix: Matrix) -> Matrix:
+    if matrix.series_count < 2:
+        return matrix
     order = matrix.frame.sort_order()
     return matrix if (order[1:] > order[:-1]).all() else matrix.take(order)
 

@@ -1,6 +1,6 @@
 """Env: what a running operator may know besides its inputs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from promql.ast import Span
 from promql.notes import Notes
@@ -32,6 +32,15 @@ class QueryTimes:
     start_ms: int
     end_ms: int
     step_ms: int
+    grid: Grid = field(init=False, compare=False, repr=False)
+    """The instants that the answer has."""
+
+    def __post_init__(self) -> None:
+        if self.is_range:
+            grid = Grid.between(self.start_ms, self.end_ms, self.step_ms)
+        else:
+            grid = Grid.instant(self.start_ms)
+        object.__setattr__(self, "grid", grid)
 
     @classmethod
     def instant(cls, at_ms: int) -> "QueryTimes":
@@ -44,13 +53,6 @@ class QueryTimes:
     @property
     def range_ms(self) -> int:
         return self.end_ms - self.start_ms
-
-    @property
-    def grid(self) -> Grid:
-        """The instants that the answer has."""
-        if not self.is_range:
-            return Grid.instant(self.start_ms)
-        return Grid.between(self.start_ms, self.end_ms, self.step_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,8 @@ def merge_equal_labels(matrix: Matrix) -> Matrix:
     A merged row is marked for late name removal if one of its parts is. Raises ExecutionError
     where two of them have a point at the same step.
     """
+    if matrix.series_count < 2:
+        return matrix
     ids, first = matrix.frame.group_ids()
     if len(first) == matrix.series_count:
         return matrix

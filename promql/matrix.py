@@ -97,6 +97,8 @@ class Matrix:
 
     def alive(self) -> "Matrix":
         """Without the rows that have no point."""
+        if self.present.all() and self.step_count:
+            return self
         with_points = self.with_points
         return self if with_points.all() else self.take(with_points)
 

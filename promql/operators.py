@@ -72,7 +72,31 @@ def select_hints(plan: Select | SelectRange) -> Hints:
 
 
 def _select(run: Run, plan: Select) -> Value:
+    if not plan.smoothed and (found := _only_row(run, plan)) is not None:
+        frame, batch = found
+        ends_ms = plan.at.times_ms()
+        matrix = lookup(
+            frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed, started=plan.started
+        )
+        return matrix.alive()
     return run.gathered(_select_rows(run, plan), plan.grid.count)
+
+
+def _only_row(run: Run, plan: Select | SelectRange) -> tuple[LabelFrame, SeriesBatch] | None:
+    """The only series that the selector finds, read without the ado of slabs; None for others."""
+    if plan.hinted or run.context.step_samples is not None:
+        return None
+    hints = select_hints(plan)
+    selection = run.select(plan.matchers, hints)
+    if selection.frame.size != 1:
+        return None
+    run.context.check()
+    batch = selection.read(_ONE_ROW, hints.start_ms, hints.end_ms, run.context)
+    run.context.samples_read += batch.sample_count
+    return selection.frame, batch
+
+
+_ONE_ROW = slice(0, 1)
 
 
 def _select_rows(run: Run, plan: Select) -> Rows:
@@ -122,6 +146,11 @@ def _range(run: Run, plan: Step) -> Value:
 def _range_call(run: Run, plan: RangeCall) -> Value:
     if plan.call.name == "absent_over_time":
         return _absent_over_time(run, plan)
+    found = None
+    if isinstance(plan.source, SelectRange) and not plan.parameters:
+        found = _only_row(run, plan.source)
+    if found is not None:
+        return rolled(run, plan, *found, None, ()).alive()
     matrix = run.gathered(_range_rows(run, plan), plan.grid.count)
     if run.options.delayed_name_removal or ROLLUPS[plan.call.name].keeps_name:
         return matrix

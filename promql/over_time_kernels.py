@@ -207,6 +207,26 @@ def _place(window: F8, size: int, value: float) -> int:
 
 
 @helper
+def _take_out(window: F8, at: int, size: int) -> None:
+    """Closes the gap at *at* in a window of which *size* numbers are left."""
+    # Unsigned places are never counted from the end, so that many are moved at once.
+    place = np.uint64(at)
+    for _ in range(size - at):
+        window[place] = window[place + np.uint64(1)]
+        place += np.uint64(1)
+
+
+@helper
+def _put_in(window: F8, at: int, size: int, value: float) -> None:
+    """Puts *value* at *at* of a window of *size* numbers."""
+    place = np.uint64(size)
+    for _ in range(size - at):
+        window[place] = window[place - np.uint64(1)]
+        place -= np.uint64(1)
+    window[at] = value
+
+
+@helper
 def _quantile(window: F8, size: int, nans: int, q: float) -> float:
     """The *q* quantile of the sorted ``window[:size]`` and, before them, as many NaN."""
     count = size + nans
@@ -260,17 +280,13 @@ def quantile_over(
                         nans -= 1
                         continue
                     size -= 1
-                    for j in range(_place(window, size + 1, value), size):
-                        window[j] = window[j + 1]
+                    _take_out(window, _place(window, size + 1, value), size)
                 for i in range(from_high, high):
                     value = values[start + i]
                     if value != value:
                         nans += 1
                         continue
-                    at = _place(window, size, value)
-                    for j in range(size, at, -1):
-                        window[j] = window[j - 1]
-                    window[at] = value
+                    _put_in(window, _place(window, size, value), size, value)
                     size += 1
             from_low, from_high = low, max(from_high, high)
             present[r, k] = high > low

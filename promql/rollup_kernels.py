@@ -56,33 +56,29 @@ def holds(bits: NDArray[np.uint64], wanted: int) -> bool:
 
 
 @helper
-def _resets(values: F8, start: int, length: int, resets: I8) -> int:
-    """Writes where the row's values fall (the place after the fall); returns how often."""
-    falls = 0
-    for i in range(start + 1, start + length):
-        falls += values[i] < values[i - 1]
-    if falls == 0:
-        return 0
-    count = 0
-    for i in range(1, length):
-        if values[start + i] < values[start + i - 1]:
-            resets[count] = i
-            count += 1
-    return count
-
-
-@helper
 def _spans(
-    times_ms: I8, start: int, lows: I4, highs: I4, ends_ms: I8, range_ms: int, spans: F8
-) -> None:
-    """What extrapolation needs of one column's times, in seconds, at every step.
+    times_ms: I8,
+    start: int,
+    lows: I4,
+    highs: I4,
+    ends_ms: I8,
+    range_ms: int,
+    divisor: float,
+    spans: F8,
+) -> bool:
+    """What extrapolation needs of one column's times at every step, times in seconds.
 
     ``spans[0]``: from the first sample to the last; ``spans[1]`` and ``spans[2]``: how far it may
-    be extrapolated to the left and right edge.
+    be extrapolated to the left and right edge; ``spans[3]``: the factor where zero is out of reach.
+    All 0 in windows of less than two samples; returns whether there are none such.
     """
+    whole = True
     for k in range(len(ends_ms)):
         low, high = lows[k], highs[k]
         if high - low < 2:
+            whole = False
+            for i in range(4):
+                spans[i, k] = 0.0
             continue
         first_ms, last_ms = times_ms[start + low], times_ms[start + high - 1]
         to_start = (first_ms - (ends_ms[k] - range_ms)) / 1000.0
@@ -90,9 +86,55 @@ def _spans(
         sampled = (last_ms - first_ms) / 1000.0
         average = sampled / (high - low - 1)
         threshold = average * 1.1
+        to_start = average / 2.0 if to_start >= threshold else to_start
+        to_end = average / 2.0 if to_end >= threshold else to_end
         spans[0, k] = sampled
-        spans[1, k] = average / 2.0 if to_start >= threshold else to_start
-        spans[2, k] = average / 2.0 if to_end >= threshold else to_end
+        spans[1, k] = to_start
+        spans[2, k] = to_end
+        spans[3, k] = (sampled + to_start + to_end) / sampled / divisor
+    return whole
+
+
+@helper
+def _add_falls(
+    values: F8, start: int, length: int, lows: I4, highs: I4, present: B1, resets: I8, out: F8
+) -> None:
+    """Adds to each window's difference what was lost by the falls within it."""
+    count = 0
+    for i in range(1, length):
+        if values[start + i] < values[start + i - 1]:
+            resets[count] = i  # the place after the fall
+            count += 1
+    begin = 0
+    for k in range(len(out)):
+        if not present[k]:
+            continue
+        while begin < count and resets[begin] <= lows[k]:
+            begin += 1
+        i = begin
+        while i < count and resets[i] < highs[k]:
+            out[k] += values[start + resets[i] - 1]
+            i += 1
+
+
+@helper
+def _is_near(first: float, result: float, sampled: float, to_start: float) -> bool:
+    """Whether a counter might be extrapolated to below zero, where it does not start.
+
+    Rounding has room; where this is not so the division is spared that would tell.
+    """
+    return (result > 0.0) & (first >= 0.0) & (first * sampled <= result * to_start * 1.000001)
+
+
+@helper
+def _extrapolate_near_zero(firsts: F8, spans: F8, divisor: float, out: F8) -> None:
+    for k in range(len(out)):
+        first, result, sampled, to_start = firsts[k], out[k], spans[0, k], spans[1, k]
+        out[k] = result * spans[3, k]
+        if _is_near(first, result, sampled, to_start):
+            to_zero = sampled * (first / result)
+            if to_zero < to_start:
+                out[k] = result * ((sampled + to_zero + spans[2, k]) / sampled / divisor)
 
 
 @kernel(f"void({_WINDOWS}, i8[::1], i8[::1], i8[::1], i8, b1, b1, {_OUT})")
@@ -111,55 +153,53 @@ def extrapolated_rate(
     out: F8,
     present: B1,
 ) -> None:
-    """rate, increase (counters) and delta: the difference extrapolated to the window's edges."""
+    """rate, increase (counters) and delta: the difference extrapolated to the window's edges.
+
+    Loops over the steps of most rows are without branches, so that several are taken at once.
+    """
     steps = len(ends_ms)
-    spans = np.empty((lows.shape[0], 3, steps))
+    spans = np.empty((lows.shape[0], 4, steps))
     seen = np.zeros(lows.shape[0], dtype=np.bool_)
+    whole = np.zeros(lows.shape[0], dtype=np.bool_)
     resets = np.empty(longest_row(offsets), dtype=np.int64)
+    firsts = np.empty(steps)
     divisor = range_ms / 1000.0 if is_rate else 1.0
     for r in range(len(columns)):
-        start, column = offsets[r], columns[r]
+        start, length, column = offsets[r], offsets[r + 1] - offsets[r], columns[r]
         if not seen[column]:
             seen[column] = True
-            of_column = spans[column]
-            _spans(
-                times_ms, time_starts[r], lows[column], highs[column], ends_ms, range_ms, of_column
+            low, high = lows[column], highs[column]
+            whole[column] = _spans(
+                times_ms, time_starts[r], low, high, ends_ms, range_ms, divisor, spans[column]
             )
-        reset_count = _resets(values, start, offsets[r + 1] - start, resets) if is_counter else 0
-        first_reset = 0
-        for k in range(steps):
-            low, high = lows[column, k], highs[column, k]
-            present[r, k] = high - low >= 2
-            if high - low < 2:
-                out[r, k] = 0.0
-                continue
-            first = values[start + low]
-            result = values[start + high - 1] - first
-            if reset_count > 0:
-                while first_reset < reset_count and resets[first_reset] <= low:
-                    first_reset += 1
-                i = first_reset
-                while i < reset_count and resets[i] < high:
-                    result += values[start + resets[i] - 1]
-                    i += 1
-            sampled, to_start, to_end = (
-                spans[column, 0, k],
-                spans[column, 1, k],
-                spans[column, 2, k],
-            )
-            # A counter does not start below zero. The first test, in which rounding has room,
-            # spares the division where zero is out of reach.
-            if (
-                is_counter
-                and result > 0.0
-                and first >= 0.0
-                and first * sampled <= result * to_start * 1.000001
-            ):
-                to_zero = sampled * (first / result)
-                if to_zero < to_start:
-                    to_start = to_zero
-            factor = (sampled + to_start + to_end) / sampled
-            out[r, k] = result * (factor / divisor)
+        at = np.uint64(start)
+        if whole[column]:
+            for k in range(steps):
+                present[r, k] = True
+                firsts[k] = values[at + np.uint32(lows[column, k])]
+                out[r, k] = values[at + np.uint32(highs[column, k] - 1)] - firsts[k]
+        else:
+            for k in range(steps):
+                filled = highs[column, k] - lows[column, k] >= 2
+                present[r, k] = filled
+                firsts[k] = values[at + np.uint32(lows[column, k])] if filled else 0.0
+                last = values[at + np.uint32(highs[column, k] - 1)] if filled else 0.0
+                out[r, k] = last - firsts[k]
+        falls = near = 0
+        if is_counter:
+            for i in range(length - 1):
+                falls += values[at + np.uint64(i + 1)] < values[at + np.uint64(i)]
+            if falls > 0:
+                low, high = lows[column], highs[column]
+                _add_falls(values, start, length, low, high, present[r], resets, out[r])
+            for k in range(steps):
+                sampled, to_start = spans[column, 0, k], spans[column, 1, k]
+                near += _is_near(firsts[k], out[r, k], sampled, to_start)
+        if near > 0:
+            _extrapolate_near_zero(firsts, spans[column], divisor, out[r])
+        else:
+            for k in range(steps):
+                out[r, k] *= spans[column, 3, k]
 
 
 @kernel(f"void({_WINDOWS}, i8[::1], i8[::1], b1, {_OUT})")

@@ -12,7 +12,7 @@ from promql.env import Env
 from promql.matrix import Matrix, Values
 from promql.plan import RangeCall, SubqueryRange
 from promql.rollup import Windows
-from series.frame import LabelFrame
+from series.frame import LabelColumn, LabelFrame
 from series.labels import METRIC_NAME, quote
 
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
@@ -78,19 +78,29 @@ def _note_non_counters(matrix: Matrix, env: Env) -> None:
     column = matrix.frame.columns.get(METRIC_NAME)
     if column is None:
         return
+    if not env.options.type_and_unit_labels and _is_counter(column):
+        return
     with_points = matrix.with_points
     if env.options.type_and_unit_labels:
         _note_types(matrix.frame.take(with_points).keep((METRIC_NAME, "__type__")), env)
         return
-    codes = column.codes[with_points]
-    alike = len(codes) > 0 and (codes == codes[0]).all()
-    for code in (codes[:1] if alike else np.unique(codes)).tolist():
+    for code in np.unique(column.codes[with_points]).tolist():
         name = column.values[code]
         if name and not name.endswith(_COUNTER_SUFFIXES):
             env.info(
                 "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
                 f"{quote(name)}"
             )
+
+
+def _is_counter(column: LabelColumn) -> bool:
+    """Whether all rows have one name, and it is that of a counter."""
+    codes = column.codes
+    return (
+        len(codes) > 0
+        and column.values[codes[0]].endswith(_COUNTER_SUFFIXES)
+        and bool((codes == codes[0]).all())
+    )
 
 
 def _note_types(frame: LabelFrame, env: Env) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from promql.ahead import ahead
 from promql.env import Env, Options, QueryTimes
 from promql.histograms import sample_weights
 from promql.matrix import Matrix, ScalarRow, Value, Values
@@ -24,8 +25,11 @@ from series.labels import METADATA_LABELS
 from series.matcher import Matcher
 from series.ports import Context, Hints, Selection, Source, TooManySamples
 
-SLAB_SAMPLES = 65_536
-"""Samples (or steps) that a slab aims at: 512 KiB of values."""
+SLAB_SAMPLES = 131_072
+"""Samples (or steps) that a slab aims at: 1 MiB of values."""
+
+SLAB_MULTIPLE = 16
+"""Slabs of more rows hold a multiple of it: databases compress so many neighbours together."""
 
 HISTOGRAM_SLAB_BYTES = 4 << 20
 """What the histograms of a slab aim at, once the size of a row is known from the one before."""
@@ -189,10 +193,11 @@ class Run:
     def select(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
         """What *matchers* select, resolved once in a query."""
         key = matchers, hints.start_ms, hints.end_ms
-        if key not in self._selections:
+        selection = self._selections.get(key)
+        if selection is None:
             hints = replace(hints, check=self.context.check)
-            self._selections[key] = self.source.resolve(matchers, hints)
-        return self._selections[key]
+            selection = self._selections[key] = self.source.resolve(matchers, hints)
+        return selection
 
     def batches(
         self, selection: Selection, start_ms: int, end_ms: int, steps: int
@@ -202,6 +207,13 @@ class Run:
         per_row = max(steps, 1)
         if frame.size > 1:
             per_row = max(per_row, selection.estimated_samples() // frame.size)
+        slabs = self._slabs(selection, start_ms, end_ms, per_row)
+        yield from slabs if frame.size * per_row <= SLAB_SAMPLES else ahead(slabs)
+
+    def _slabs(
+        self, selection: Selection, start_ms: int, end_ms: int, per_row: int
+    ) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+        frame = selection.frame
         start = 0
         while start < frame.size:
             rows = next(self.row_slices(frame.size - start, per_row))
@@ -217,6 +229,8 @@ class Run:
     def row_slices(self, size: int, per_row: int) -> Iterator[slice]:
         """Slices of *size* rows that are a slab each, where a row has about *per_row* samples."""
         rows = self.slab_rows or max(SLAB_SAMPLES // max(per_row, 1), 1)
+        if not self.slab_rows and rows > SLAB_MULTIPLE:
+            rows -= rows % SLAB_MULTIPLE
         for start in range(0, size, rows):
             self.context.check()
             yield slice(start, min(start + rows, size))

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from series.exemplars import Exemplars
 from series.histogram import Histogram, Histograms, build_histograms
+from series.known import KnownRows
 from series.labels import Labels
 
 STALE_NAN_BITS = 0x7FF0000000000002
@@ -46,6 +47,7 @@ class SeriesBatch:
     - ``starts_ms``: int64[N], since when a cumulative sample counts, 0 where unknown; None where
       all are.
     - ``exemplars``: of the batch's rows; only in batches that are appended.
+    - ``known``: the rows whose keys the database is known to have, where that was looked at.
 
     *Invariants* (``check`` asserts them): offsets start at 0, never fall and end at N; every row's
     times lie within ``times_ms``; every key lies within ``keys``. Batches that are *read* have
@@ -64,6 +66,7 @@ class SeriesBatch:
     histograms: Histograms | None = None
     starts_ms: NDArray[np.int64] | None = None
     exemplars: Exemplars | None = None
+    known: KnownRows | None = None
 
     @property
     def series_count(self) -> int:
@@ -102,6 +105,7 @@ class SeriesBatch:
             histogram_ids=None if self.histogram_ids is None else self.histogram_ids[samples],
             starts_ms=None if self.starts_ms is None else self.starts_ms[samples],
             exemplars=None if self.exemplars is None else _kept(self.exemplars, keep),
+            known=None if self.known is None else self.known.take(keep),
         )
 
     def of_kind(self, *, histograms: bool) -> "SeriesBatch":
@@ -151,6 +155,7 @@ class SeriesBatch:
             assert (self.histogram_ids < self.histograms.size).all()
             self.histograms.check()
         assert self.starts_ms is None or len(self.starts_ms) == len(self.values)
+        assert self.known is None or len(self.known.ids) == rows
         if self.exemplars is not None:
             self.exemplars.check()
             assert (self.exemplars.rows >= 0).all() and (self.exemplars.rows < rows).all()

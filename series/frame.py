@@ -9,9 +9,9 @@ of a Selection and of a Matrix are kept by label name::
 Grouping, matching and sorting then work on integers; ``Labels`` are made only for output.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from series.labels import Labels
 
 Codes = NDArray[np.int32]
 Rows = NDArray[np.int64]
+
+
+_SMALL = 8
+"""Frames of so many rows keep what is made of them."""
 
 
 class LabelColumn(NamedTuple):
@@ -42,6 +46,8 @@ class LabelFrame:
 
     size: int
     columns: Mapping[str, LabelColumn]
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """What others have made of the labels and want to find again; for small frames only."""
 
     @classmethod
     def from_labels(cls, series: Sequence[Labels]) -> "LabelFrame":
@@ -91,6 +97,8 @@ class LabelFrame:
 
     def take(self, rows: Rows | NDArray[np.bool_] | slice) -> "LabelFrame":
         """The given rows (indices, a boolean mask or a slice) in that order."""
+        if isinstance(rows, slice) and rows.indices(self.size) == (0, self.size, 1):
+            return self
         columns = {n: LabelColumn(c.codes[rows], c.values) for n, c in self.columns.items()}
         size = len(np.arange(self.size)[rows]) if not columns else len(_any(columns).codes)
         return LabelFrame(size, columns)
@@ -101,7 +109,12 @@ class LabelFrame:
 
     def drop(self, names: Iterable[str]) -> "LabelFrame":
         gone = frozenset(names)
-        return LabelFrame(self.size, {n: c for n, c in self.columns.items() if n not in gone})
+        left: LabelFrame | None = self.memo.get(gone)
+        if left is None:
+            left = LabelFrame(self.size, {n: c for n, c in self.columns.items() if n not in gone})
+            if self.size <= _SMALL:
+                self.memo[gone] = left
+        return left
 
     def drop_where(self, names: Iterable[str], mask: NDArray[np.bool_]) -> "LabelFrame":
         """Without the labels *names* in the rows of *mask* (bool[S])."""
@@ -158,7 +171,7 @@ class LabelFrame:
 
     def sort_order(self) -> Rows:
         """int64[S]: the rows in Prometheus' order of label sets (that of ``Labels.__lt__``)."""
-        names = sorted(self.columns)
+        names = sorted(self.columns) if self.size > 1 else ()
         if not names:
             return np.arange(self.size)
         last = np.full(self.size, -1)

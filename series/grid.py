@@ -35,6 +35,8 @@ class Grid:
         return self.start_ms + max(self.count - 1, 0) * self.step_ms
 
     def shifted(self, by_ms: int) -> "Grid":
+        if not by_ms:
+            return self
         return Grid(self.start_ms + by_ms, self.step_ms, self.count)
 
     def times_ms(self) -> NDArray[np.int64]:

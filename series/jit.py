@@ -86,20 +86,27 @@ class _Kernel:
         with _loading:
             if self._made is None:
                 numba.config.CACHE_DIR = str(self._directory)  # type: ignore[attr-defined]
-                with _locked(self._directory):
-                    self._made = cast(
-                        Callable[..., Any],
-                        numba.njit(self._signature, cache=True, nogil=True, error_model="numpy")(
-                            function
-                        ),
-                    )
-                    self._marker().touch()
-                _let_go_of_copy(self._made)
+                self._made = cast(Callable[..., Any], self._compiled())
                 if function.__globals__.get(function.__name__) is self:
                     function.__globals__[function.__name__] = self._made
             if self in _cached:
                 _cached.remove(self)
             return self._made
+
+    def _compiled(self) -> Any:
+        """From the cache where it is there: then nobody who compiles keeps us waiting."""
+        made = numba.njit(nogil=True, error_model="numpy")(self._function)
+        if not self._marker().exists():
+            with _locked(self._directory):
+                if not self._marker().exists():
+                    made.compile(self._signature)
+                    _save(made, self._signature)
+                    self._marker().touch()
+        if not made.overloads:
+            made.enable_caching()
+            made.compile(self._signature)
+        made.disable_compile()
+        return made
 
     def _marker(self) -> pathlib.Path:
         """The file that stands for what numba cached; numba goes by a source's path and time."""
@@ -111,13 +118,20 @@ class _Kernel:
         return self._directory / f"{self._function.__name__}-{digest[:16]}"
 
 
-def _let_go_of_copy(made: Any) -> None:
-    """Frees the copy of the code that numba keeps for callers that would inline it.
+def _save(made: Any, signature: str) -> None:
+    """Puts what was compiled into the cache, without the second form that numba keeps of it.
 
-    No kernel calls another one, and the copy takes more memory than all else of a kernel.
+    That is for callers which would inline it, and no kernel calls another one. To load it takes
+    more time and memory than all else of a kernel. What stands in its place only names the
+    functions, which are looked for there.
     """
+    made.enable_caching()
     for overload in made.overloads.values():
-        overload.library._shared_module = None
+        about = overload.fndesc
+        names = (about.llvm_func_name, about.llvm_cpython_wrapper_name)
+        stubs = "\n".join(f'define void @"{name}"() {{ ret void }}' for name in names)
+        overload.library._shared_module = binding.parse_assembly(stubs)
+        made._cache.save_overload(signature, overload)
 
 
 _loading = threading.RLock()

@@ -8,7 +8,7 @@ import enum
 import functools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import re2
@@ -35,10 +35,16 @@ class Matcher:
     type: MatchType
     name: str
     value: str
+    _hash: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Matchers are parts of keys that every query looks up.
+        object.__setattr__(self, "_hash", hash((self.type.value, self.name, self.value)))
         if self.type in (MatchType.REGEX, MatchType.NOT_REGEX):
             compile_regex(self.value)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def matches(self, text: str) -> bool:
         """Whether a label of value *text* ('' for a missing label) satisfies the condition."""

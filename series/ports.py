@@ -45,6 +45,9 @@ class StorageError(Exception):
     """The storage could not answer: a read failed or bytes are damaged."""
 
 
+_making_events = threading.Lock()
+
+
 class Context:
     """What accompanies one query: deadline, cancel flag, sample budget, warnings.
 
@@ -70,21 +73,31 @@ class Context:
         self.strict = strict
         self.touched_disk = False
         """Whether a read went to the disk, or might have."""
-        self.cancelled = threading.Event()
+        self._cancelled: threading.Event | None = None
         self.samples_read = 0
         self.began_seconds = time.monotonic()
         self.queued_seconds = 0.0
         """How long the query waited before it began; until then ``began_seconds`` is its coming."""
         self.peak_samples = 0
         """The most samples that were held at once."""
+        self.reused_steps = 0
+        """How many steps of the answer were known from before."""
         self.step_samples: dict[int, int] | None = None
         """Where somebody asks: by each step (ms) how many samples its value is made of."""
         self.warnings: dict[str, None] = {}
         """Texts for the answer's ``warnings``, in order, each once."""
 
+    @property
+    def cancelled(self) -> threading.Event:
+        """Whoever sets it ends the query; made when it is first asked for."""
+        if self._cancelled is None:
+            with _making_events:
+                self._cancelled = self._cancelled or threading.Event()
+        return self._cancelled
+
     def check(self) -> None:
         """Raises QueryCanceled or QueryTimeout where the query must stop."""
-        if self.cancelled.is_set():
+        if self._cancelled is not None and self._cancelled.is_set():
             raise QueryCanceled
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise QueryTimeout

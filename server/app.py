@@ -23,7 +23,9 @@ from server.http import (
     Scope,
     Send,
     api_error,
+    in_a_task,
     respond,
+    respond_at_once,
     text_error,
 )
 from server.logs import fields
@@ -51,7 +53,7 @@ class App:
         if scope["type"] != "http":
             return
         began = time.perf_counter()
-        exchange = _Exchange(receive, send)
+        exchange = _Exchange(scope, receive, send)
         request = Request(scope, exchange.receive)
         found = self._router.find(request.path)
         http = self._house.metrics.http
@@ -90,7 +92,7 @@ class App:
                 return
             response = api_error("internal", "unexpected error, see the server's log").response
         if response is not None:
-            await respond(response, exchange.send, head=request.method == "HEAD")
+            await exchange.respond(response)
 
     async def _answer(
         self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
@@ -123,15 +125,17 @@ class App:
     ) -> None:
         if self._documented is None:
             self._documented = await asyncio.to_thread(_documented_app)
+        await in_a_task()
         await self._documented({**request.scope, CALL: call}, request.receive, exchange.send)
 
 
 class _Exchange:
     """What has gone to and fro for one request."""
 
-    __slots__ = ("_receive", "_send", "org", "received_bytes", "sent_bytes", "status")
+    __slots__ = ("_receive", "_scope", "_send", "org", "received_bytes", "sent_bytes", "status")
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._scope = scope
         self._receive = receive
         self._send = send
         self.org = ""
@@ -143,6 +147,14 @@ class _Exchange:
         message = await self._receive()
         self.received_bytes += len(message.get("body", b""))
         return message
+
+    async def respond(self, response: Response) -> None:
+        head = self._scope["method"] == "HEAD"
+        if not respond_at_once(response, self._scope, head=head):
+            await respond(response, self.send, head=head)
+            return
+        self.status = response.status
+        self.sent_bytes += 0 if head else len(response.body)  # type: ignore[arg-type]
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

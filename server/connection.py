@@ -1,4 +1,4 @@
-"""Connections: uvicorn's HTTP protocol with deadlines and bounds.
+"""Connections: uvicorn's HTTP protocol with deadlines and bounds, and requests begun at once.
 
 Who says nothing, sends its request drop by drop or does not read its answer keeps a connection and
 memory for itself, so it is let go: nobody can fill the server up by being slow.
@@ -6,10 +6,14 @@ memory for itself, so it is let go: nobody can fill the server up by being slow.
 
 import asyncio
 from enum import Enum
+from typing import Any
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.http import BODY_SECONDS
+from server.cycle import Cycle, begin
+from server.http import ANSWER, BODY_SECONDS
 
 HEAD_SECONDS = 10.0
 """How long a request's line and headers may take, from the first byte (or the connection) on."""
@@ -40,6 +44,7 @@ class Connection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _timed = _Stage.IDLE
     _unread: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,7 +54,7 @@ class Connection(HttpToolsProtocol):
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._timer, self._unread):
+        for timer in (self._timer, self._unread, self.timeout_keep_alive_task):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
@@ -69,12 +74,73 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
+        """As uvicorn does it, but for the Cycle, and that a GET is begun at once."""
         self._stage = _Stage.BODY
+        version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["method"], scope["http_version"] = method, version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        before = self.cycle
+        cycle = self.cycle = Cycle(
+            self.scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and self.parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        scope["extensions"] = {ANSWER: cycle.answer}
+        if before is not None and not before.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
+        elif method in ("GET", "HEAD"):
+            if (task := begin(self.loop, cycle.run_asgi(self.app))) is not None:
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+        else:
+            self._start_asgi_task(cycle, self.app)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._stage = _Stage.IDLE
+
+    def on_response_complete(self) -> None:
+        """As uvicorn does it, but for the timer."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._wait_idle(self.timeout_keep_alive)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Nothing: the timer looks for itself whether there was a request in the meantime."""
+
+    def timeout_keep_alive_handler(self) -> None:
+        busy = self._stage is not _Stage.IDLE or not self.cycle.response_complete
+        idle_since = self.loop.time() if busy else self._idle_since
+        left = idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._wait_idle(left)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _wait_idle(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -15,6 +15,7 @@ from server.access.fair import FairPool
 from server.access.limits import LimitsFile
 from server.access.rates import Rates
 from server.api.quick import QuickQueries
+from server.api.range_cache import RangeCache
 from server.background import Background
 from server.doors.ha import Elections
 from server.doors.otlp_tenants import OtlpTenants
@@ -24,6 +25,7 @@ from server.doors.scraping import Scraping
 from server.metrics.damage_metrics import DamageCollector
 from server.metrics.disk_metrics import DiskCollector
 from server.metrics.limit_metrics import LimitsCollector
+from server.metrics.range_cache_metrics import RangeCacheCollector
 from server.metrics.self_metrics import SelfMetrics
 from server.settings import Settings
 from tsdb.db import DbOptions
@@ -51,6 +53,7 @@ class House:
     request_rates: Rates = field(default_factory=Rates)
     elections: Elections = field(default_factory=Elections)
     quick: QuickQueries = field(default_factory=QuickQueries)
+    range_cache: RangeCache = field(init=False)
     queries: FairPool = field(init=False)
     writes: FairPool = field(init=False)
     otlp: OtlpTenants = field(init=False)
@@ -60,6 +63,8 @@ class House:
     pushes: PushGroups = field(default_factory=PushGroups)
 
     def __post_init__(self) -> None:
+        self.range_cache = RangeCache(self.settings.query_cache_bytes)
+        self.metrics.registry.register(RangeCacheCollector(self.range_cache))
         self.queries = FairPool(self.settings.query_workers, "query")
         self.writes = FairPool(self.settings.write_workers, "write")
         limits = LimitsCollector(self.limits, self.gate, self.elections)

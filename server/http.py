@@ -25,6 +25,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
+ANSWER = "o11y.answer"
+"""The extension of an ASGI scope that writes whole answers in one piece: called with the status,
+the lines of headers and the body, it says whether it could."""
 BODY_SECONDS = 30.0
 """How long a sender may take over its body."""
 
@@ -185,6 +188,7 @@ class Request:
         return b"".join(parts)
 
     async def _receive_first(self) -> Message:
+        await in_a_task()  # for the timeout
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 return self._not_gone(await self.receive())
@@ -209,6 +213,25 @@ class ClientGone(Exception):
 
 def _too_large(size: int, max_bytes: int) -> str:
     return f"the request body of {size} bytes exceeds the {max_bytes} bytes limit"
+
+
+async def in_a_task() -> None:
+    """Returns in a task; a request without a body is begun outside of any."""
+    if asyncio.current_task() is None:
+        await asyncio.sleep(0)
+
+
+def respond_at_once(response: Response, scope: Scope, *, head: bool = False) -> bool:
+    """Sends *response* in one piece where the server of *scope* can, and says whether it did."""
+    body = response.body
+    write = scope.get("extensions", {}).get(ANSWER)
+    if write is None or not isinstance(body, bytes) or response.headers or response.status == 204:
+        return False
+    lines = _LINES % (response.content_type.encode(), len(body))
+    return bool(write(response.status, lines, b"" if head else body))
+
+
+_LINES = b"content-type: %b\r\ncontent-length: %d\r\n"
 
 
 async def respond(response: Response, send: Send, *, head: bool = False) -> None:

@@ -51,7 +51,7 @@ class Route:
 
 _HOW = ("timeout", "limit", "lookback_delta", "stats", "explain", "analyze", "strict")
 _INSTANT = ("query*", "time", *_HOW)
-_RANGE = ("query*", "start*", "end*", "step*", *_HOW)
+_RANGE = ("query*", "start*", "end*", "step*", *_HOW, "nocache")
 _SERIES = ("start", "end", "limit", "strict")
 _INFLUX = ("db", "bucket", "precision")
 
@@ -114,7 +114,13 @@ ROUTES = (
         ("query*",),
     ),
     Route(
-        "/api/v1/series", GET_POST, Need.READ, metadata_api.series, "Series", ("match[]*", *_SERIES)
+        "/api/v1/series",
+        GET_POST,
+        Need.READ,
+        metadata_api.series,
+        "Series",
+        ("match[]*", *_SERIES),
+        hot=True,
     ),
     Route(
         "/api/v1/labels",
@@ -123,6 +129,7 @@ ROUTES = (
         metadata_api.labels,
         "Label names",
         ("match[]", *_SERIES),
+        hot=True,
     ),
     Route(
         "/api/v1/label/{name}/values",
@@ -131,6 +138,7 @@ ROUTES = (
         metadata_api.label_values,
         "Values of a label",
         ("match[]", *_SERIES),
+        hot=True,
     ),
     Route(
         "/api/v1/query_exemplars",
@@ -244,6 +252,10 @@ ROUTES = (
 
 
 _REST = ":path}"
+REMEMBERED = 1024
+"""So many paths with named segments are remembered, ..."""
+REMEMBERED_CHARACTERS = 200
+"""... none of them longer than this."""
 
 
 class Router:
@@ -251,12 +263,22 @@ class Router:
 
     def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
         self._fixed = {route.path: route for route in routes if "{" not in route.path}
+        self._found: dict[str, tuple[Route, dict[str, str]]] = {}
         self._open = [(route.path.split("/"), route) for route in routes if "{" in route.path]
 
     def find(self, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route and the named segments of *path*, or None."""
         if (fixed := self._fixed.get(path)) is not None:
             return fixed, {}
+        if (found := self._found.get(path)) is None:
+            found = self._search(path)
+            if found is not None and len(path) <= REMEMBERED_CHARACTERS:
+                if len(self._found) >= REMEMBERED:
+                    self._found.clear()
+                self._found[path] = found
+        return found
+
+    def _search(self, path: str) -> tuple[Route, dict[str, str]] | None:
         segments = path.split("/")
         for pattern, route in self._open:
             parts = segments

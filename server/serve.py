@@ -20,6 +20,7 @@ from series.jit import load_all
 from server.access.auth import Gate
 from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
+from server.process_memory import bound_arenas, let_go_of_compiler
 from server.settings import Settings
 from server.startup import base_url
 from tsdb.log.progress import ReplayProgress, ReplayStopped
@@ -29,6 +30,8 @@ log = logging.getLogger("o11y.serve")
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the event loop waiting."""
 KEEP_ALIVE_SECONDS = 120
+LOAD_AFTER_SECONDS = 1.0
+"""When the kernels that nobody has called yet are loaded: whoever waited for us comes first."""
 _SEALING_SHARE = 0.8
 """How much of the time that is left at the end may be spent on sealing."""
 
@@ -78,6 +81,7 @@ def run(
     *on_ready* is called, in another thread, once everything answers; *progress* follows the
     replay of the log until then.
     """
+    bound_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
     Connection.most = min(MAX_CONNECTIONS, _most_files() // 2)
     # What strangers send is no news; our own faults are logged as errors.
@@ -160,7 +164,7 @@ async def _serve(
         house = None
     else:
         on_ready()
-        loop.run_in_executor(None, load_all)
+        loop.call_later(LOAD_AFTER_SECONDS, loop.run_in_executor, None, _load_kernels)
         if settings.self_scrape:
             scraping = loop.create_task(_scrape_self(house, listener))
     await serving
@@ -170,6 +174,11 @@ async def _serve(
     if house is not None:
         await asyncio.to_thread(house.close, _SEALING_SHARE * stop.seconds_left)
     return status
+
+
+def _load_kernels() -> None:
+    load_all()
+    let_go_of_compiler()
 
 
 async def _scrape_self(house, listener: socket.socket) -> None:  # type: ignore[no-untyped-def]

@@ -62,6 +62,8 @@ class Settings:
     limits_file: Path | None = None
     query_timeout_ms: int = 120_000
     query_workers: int = 2
+    query_cache_bytes: int = 32 << 20
+    """How much the cache of range answers holds; 0 is no cache."""
     write_workers: int = 2
     drain_seconds: int = 30
     tls_cert: Path | None = None

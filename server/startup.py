@@ -1,5 +1,7 @@
 """What the server tells its user while and after it starts."""
 
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +15,8 @@ from tsdb.log.sync import sync_text
 SLOW_SECONDS = 1.5
 """A start that takes longer says why."""
 
-_KERNEL_FILES = ("series", "tsdb", "promql", "wire", "server")
+ROOT = Path(__file__).resolve().parent.parent
+_KERNEL_ROOMS = ("series", "tsdb", "promql", "wire", "server")
 
 
 def base_url(settings: Settings, port: int) -> str:
@@ -56,20 +59,27 @@ def _sync_lines(settings: Settings) -> list[str]:
     ]
 
 
+def kernel_files() -> list[Path]:
+    """The sources with the kernels of the house."""
+    return [f for room in _KERNEL_ROOMS for f in sorted((ROOT / room).rglob("*kernels.py"))]
+
+
 def kernel_count() -> int:
     """How many kernels the house has, counted in its sources."""
-    root = Path(__file__).resolve().parent.parent
-    files = [f for room in _KERNEL_FILES for f in (root / room).rglob("*kernels.py")]
-    return sum(f.read_text().count("\n@kernel(") for f in files)
+    return sum(f.read_text().count("\n@kernel(") for f in kernel_files())
 
 
 class KernelProgress:
-    """Tells of kernels as they are compiled or loaded; says nothing where that is quick."""
+    """Tells of kernels as they are compiled or loaded; says nothing where that is quick.
+
+    Where it is slow, a second process compiles from the other end.
+    """
 
     def __init__(self) -> None:
         self._count = 0
         self._total = 0
         self._told = 0
+        self._beside: subprocess.Popen[bytes] | None = None
         self._began = time.monotonic()
 
     def ready(self, name: str) -> None:
@@ -78,7 +88,10 @@ class KernelProgress:
         self._count += 1
         if time.monotonic() - self._began < SLOW_SECONDS:
             return
-        self._total = self._total or kernel_count()
+        if not self._total:
+            self._total = kernel_count()
+            if len(os.sched_getaffinity(0)) > 1:
+                self._beside = _compile_beside()
         percent = 100 * self._count // max(self._total, 1)
         if sys.stderr.isatty():
             _draw_bar("preparing kernels", percent)
@@ -92,6 +105,20 @@ class KernelProgress:
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
+
+
+def _compile_beside() -> "subprocess.Popen[bytes]":
+    """A process that compiles all kernels from the last to the first, and ends with us.
+
+    What it has compiled we find in the cache. Whatever ails it we shall meet ourselves.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "server.compiling", str(os.getpid())],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 class ReplayLine:

@@ -56,8 +56,6 @@ class DirectorySink:
         self._finished = False
 
     def add(self, batch: SeriesBatch) -> None:
-        if batch.exemplars is not None:
-            self._tally.skipped["exemplars"] += batch.exemplars.size
         self._loader.add(batch)
 
     def finish(self) -> None:
@@ -70,6 +68,7 @@ class DirectorySink:
             self._loader.abandon()
         loader, tally = self._loader, self._tally
         tally.samples, tally.series = loader.stored, loader.series
+        tally.exemplars = loader.stored_exemplars
         tally.refuse(loader.refused, loader.refusals)
         self._store.close()
 
@@ -85,8 +84,6 @@ class ServerSink:
         self._seen = Registry(bytes(16))
 
     def add(self, batch: SeriesBatch) -> None:
-        if batch.exemplars is not None:
-            self._tally.skipped["exemplars"] += batch.exemplars.size
         ids, fingerprints = self._seen.look_up(batch)
         self._seen.add(batch, ids, fingerprints)
         self._tally.series = self._seen.size
@@ -99,6 +96,7 @@ class ServerSink:
             rows[first:end] = True
             part = batch.take(rows)
             self._push(encode_write(part), part.sample_count)
+            self._tally.exemplars += part.exemplars.size if part.exemplars is not None else 0
 
     def finish(self) -> None:
         """Every answer came when the samples were durable."""

@@ -14,11 +14,13 @@ SHOWN = 10
 class Tally:
     """Counts of samples; ``skipped`` is what was in order and has no place where it goes.
 
-    ``series`` counts those that were seen, ``named`` holds the first refusals as texts.
+    ``series`` counts those that were seen, ``exemplars`` those that an import stored beside the
+    samples (on a server: sent), ``named`` holds the first refusals as texts.
     """
 
     series: int = 0
     samples: int = 0
+    exemplars: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -41,6 +43,7 @@ class Tally:
     def lines(self, verb: str) -> list[str]:
         """The summary: what was done, and by reason what was not."""
         lines = [f"{verb} {self.samples} samples of {self.series} series"]
+        lines += [f"{verb} {self.exemplars} exemplars"] if self.exemplars else []
         lines += [f"skipped {count} {kind}" for kind, count in sorted(self.skipped.items())]
         lines += [f"refused {count} {reason}" for reason, count in sorted(self.refused.items())]
         return [*lines, *(f"  {text}" for text in self.named)]

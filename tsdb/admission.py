@@ -19,6 +19,7 @@ from series.ports import Appended, Refusal
 from tsdb.head import kernels as head_kernels
 from tsdb.head import registry_kernels
 from tsdb.head.head import Head
+from tsdb.head.registry import NO_IDS, Ids
 from tsdb.metric_limit import SHOWN_REFUSALS, MetricLimit, beyond_room
 from tsdb.sample.entries import Entries, box, entry_numbers, ticket_places
 from tsdb.sample.samples import Samples
@@ -49,11 +50,13 @@ class Admitted:
     """A batch on its way: the samples within bounds, and the refusals so far.
 
     ``rows`` int32[N] is the batch's row of every sample in ``times`` and ``bits``; tickets among
-    the bits stand for the ``entries``.
+    the bits stand for the ``entries``. ``series`` int32[N] is the head's number of its series,
+    where all rows are known; else there is none.
     """
 
     batch: SeriesBatch
     rows: NDArray[np.int32]
+    series: NDArray[np.int32]
     times: NDArray[np.int64]
     bits: NDArray[np.uint64]
     entries: Entries | None
@@ -66,6 +69,8 @@ class Admitted:
         """Goes on with the *chosen* samples only (bool[N])."""
         kept = Samples(self.rows, self.times, self.bits, self.entries).take(chosen)
         self.rows, self.times, self.bits, self.entries = kept
+        if len(self.series):
+            self.series = self.series[chosen]
 
     def refuse(self, reason: str, detail: str, row: int, time_ms: int) -> None:
         """Shows one refusal to the sender, where it is among the first; counts nothing."""
@@ -74,17 +79,20 @@ class Admitted:
             self.refusals.append(Refusal(reason, detail, labels, time_ms))
 
 
-def admit(batch: SeriesBatch, oldest_ms: int, newest_ms: int) -> Admitted:
-    """Sorts out the samples before *oldest_ms* and after *newest_ms*."""
+def admit(batch: SeriesBatch, oldest_ms: int, newest_ms: int, ids: Ids = NO_IDS) -> Admitted:
+    """Sorts out the samples before *oldest_ms* and after *newest_ms*; *ids* as ``Registry.ids_of``
+    gives them.
+    """
     count = batch.sample_count
     rows = np.empty(count, dtype=np.int32)
+    series = np.empty(count if len(ids) else 0, dtype=np.int32)
     times = np.empty(count, dtype=np.int64)
     verdicts = np.empty(count, dtype=np.uint8)
     bad = registry_kernels.spread(
-        batch.offsets, batch.time_starts, batch.times_ms, oldest_ms, newest_ms,
-        rows, times, verdicts,
+        batch.offsets, batch.time_starts, batch.times_ms, ids, oldest_ms, newest_ms,
+        rows, series, times, verdicts,
     )  # fmt: skip
-    admitted = Admitted(batch, rows, times, *box(batch))
+    admitted = Admitted(batch, rows, series, times, *box(batch))
     if bad:
         for verdict, (reason, detail) in _OUT_OF_BOUNDS.items():
             found = np.flatnonzero(verdicts == verdict)
@@ -131,6 +139,8 @@ def resolve_series(
     series takes all the memory that there is for it. *publish* is taken while the head changes.
     """
     batch = admitted.batch
+    if len(admitted.series) == len(admitted.rows):
+        return Samples(admitted.series, admitted.times, admitted.bits, admitted.entries)
     ids, fingerprints = head.registry.look_up(batch)
     unknown = ids < 0
     if unknown.any():
@@ -176,19 +186,18 @@ def _refuse_series(
 
 
 def conclude(
-    admitted: Admitted, samples: Samples, outcomes: NDArray[np.uint8], head: Head
+    admitted: Admitted, samples: Samples, outcomes: NDArray[np.uint8] | None, head: Head
 ) -> Appended:
-    """What the sender is told once *outcomes* (uint8[N], of ``Head.append``) are known."""
-    conflicts = np.flatnonzero(outcomes == head_kernels.CONFLICT)
-    if len(conflicts):
-        admitted.refused[DUPLICATE_TIMESTAMP] += len(conflicts)
-        shown = conflicts[: SHOWN_REFUSALS - len(admitted.refusals)].tolist()
-        for at in shown:
-            time_ms = int(samples.times[at])
-            existing = head.sample_at(int(samples.series[at]), time_ms)
-            detail = _conflict(time_ms, existing, samples.one(at))
-            admitted.refuse(DUPLICATE_TIMESTAMP, detail, int(admitted.rows[at]), time_ms)
-    stored = len(outcomes) - len(conflicts)
+    """What the sender is told once *outcomes* (uint8[N], of ``Head.append``) are known.
+
+    None where all were stored.
+    """
+    stored = len(samples.series)
+    if outcomes is not None:
+        conflicts = np.flatnonzero(outcomes == head_kernels.CONFLICT)
+        stored -= len(conflicts)
+        if len(conflicts):
+            _refuse_conflicts(admitted, samples, conflicts, head)
     return Appended(
         stored,
         dict(admitted.refused),
@@ -196,6 +205,18 @@ def conclude(
         histograms=_histograms(samples, outcomes) if samples.entries is not None else 0,
         exemplars=admitted.exemplars,
     )
+
+
+def _refuse_conflicts(
+    admitted: Admitted, samples: Samples, conflicts: NDArray[np.int64], head: Head
+) -> None:
+    """Counts the samples at the places *conflicts* as refused, and shows the first."""
+    admitted.refused[DUPLICATE_TIMESTAMP] += len(conflicts)
+    for at in conflicts[: SHOWN_REFUSALS - len(admitted.refusals)].tolist():
+        time_ms = int(samples.times[at])
+        existing = head.sample_at(int(samples.series[at]), time_ms)
+        detail = _conflict(time_ms, existing, samples.one(at))
+        admitted.refuse(DUPLICATE_TIMESTAMP, detail, int(admitted.rows[at]), time_ms)
 
 
 def _conflict(time_ms: int, existing: SeriesBatch, new: SeriesBatch) -> str:
@@ -218,11 +239,13 @@ def _start_ms(sample: SeriesBatch) -> int:
     return 0 if sample.starts_ms is None else int(sample.starts_ms[0])
 
 
-def _histograms(samples: Samples, outcomes: NDArray[np.uint8]) -> int:
+def _histograms(samples: Samples, outcomes: NDArray[np.uint8] | None) -> int:
     """How many histograms there are among the samples that are no conflicts."""
     assert samples.entries is not None
     at = ticket_places(samples.bits)
     is_histogram = samples.entries.is_histogram[entry_numbers(samples.bits[at])]
+    if outcomes is None:
+        return int(np.count_nonzero(is_histogram))
     return int(np.count_nonzero(is_histogram & (outcomes[at] != head_kernels.CONFLICT)))
 
 

@@ -14,11 +14,13 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from series.batch import SeriesBatch
+from series.known import Known
 from series.matcher import Matcher
 from series.metadata import Metadata
 from series.ports import Appended
 from tsdb.admission import SeriesLimit
 from tsdb.block.format import BlockMeta
+from tsdb.changes import Changes
 from tsdb.committer import Committer
 from tsdb.damage import Finding
 from tsdb.head.arena import PAGE_BYTES
@@ -74,6 +76,38 @@ class Db:
         """Stores the batch; see ``series.ports.Sink``. Returns at once."""
         return self._enqueue(Waiting(batch, {}, Future(), time.monotonic()))
 
+    def append_here(self, batch: SeriesBatch, *, may_sync: bool) -> "Future[Appended]":
+        """As ``append``, but where nobody else is at work the calling thread does it.
+
+        Unless it *may_sync* only where no wait for the disk is to be expected.
+        """
+        state = self._state
+        waiting = Waiting(batch, {}, Future(), time.monotonic())
+        if state.machine.space.is_low or not state.commit.acquire(blocking=False):
+            return self._enqueue(waiting)
+        try:
+            owed = state.wal.sync_due_seconds
+            is_here = (may_sync or self._rounds.are_quick) and self._enter_alone(waiting)
+            done = self._carry_out() if is_here else []
+        finally:
+            state.commit.release()
+        if not is_here:
+            return self._enqueue(waiting)
+        _resolve(done)
+        if state.wal.sync_due_seconds < owed:
+            with self._entrance:
+                if not self._closed:
+                    self._committer.wake(self)
+        return waiting.future
+
+    def _enter_alone(self, waiting: Waiting) -> bool:
+        """Lets *waiting* take part in the next round where nobody else does yet."""
+        with self._entrance:
+            if self._closed or self._waiting:
+                return False
+            self._waiting.append(waiting)
+            return True
+
     def put_metadata(self, metadata: Mapping[str, Metadata]) -> "Future[Appended]":
         """Remembers what is told of metrics; the future resolves once that is durable."""
         return self._enqueue(Waiting(None, metadata, Future(), time.monotonic()))
@@ -107,28 +141,23 @@ class Db:
         After that the log is synced, where that is due.
         """
         if self._waiting:
-            self._commit_round()
+            with self._state.commit:
+                done = self._carry_out()
+            _resolve(done)
         if self._state.wal.sync_due_seconds <= time.monotonic():
             with self._state.commit:
                 self._state.wal.sync()
 
-    def _commit_round(self) -> None:
-        with self._state.commit:
-            due = self._take_waiting()
-            began = time.monotonic()
-            try:
-                results = self._rounds.carry_out(due, self.series_limit)
-            except BaseException as error:  # whatever it is, the senders must hear of it
-                for one in due:
-                    one.future.set_exception(error)
-                return
-            finally:
-                self._rounds.count(due, began)
-        for one, result in zip(due, results, strict=True):
-            if isinstance(result, Appended):
-                one.future.set_result(result)
-            else:
-                one.future.set_exception(result)
+    def _carry_out(self) -> "list[tuple[Waiting, Appended | BaseException]]":
+        """A round of those that wait, and what became of each; under ``State.commit``."""
+        due = self._take_waiting()
+        began = time.monotonic()
+        try:
+            return list(zip(due, self._rounds.carry_out(due, self.series_limit), strict=True))
+        except BaseException as error:  # whatever it is, the senders must hear of it
+            return [(one, error) for one in due]
+        finally:
+            self._rounds.count(due, began)
 
     def _take_waiting(self) -> list[Waiting]:
         """The writes of the next round: all that wait, but not much more than a round holds."""
@@ -152,6 +181,16 @@ class Db:
             generation = state.head.generation + done.dropped_blocks + done.deletions + done.merges
             lost = state.manifest.lost
         return View(parts, state.machine.maps, generation, state.exemplars, lost, damaged)
+
+    @property
+    def known(self) -> Known:
+        """The series in memory, for the decoder of a write."""
+        return self._state.head.registry.known
+
+    @property
+    def changes(self) -> Changes:
+        """What has changed of its samples since it was opened."""
+        return self._state.head.changes
 
     def metadata(self) -> dict[str, Metadata]:
         """What senders have told of their metrics, by metric name."""
@@ -193,6 +232,7 @@ class Db:
         """Does what can be done about damage that a scrub has found; OSError as ``maintain``."""
         with self._maintenance:
             heal.mend(self._state, finding)
+            self.changes.note_everything()
 
     def has(self, item: str) -> bool:
         """Whether *item* (see ``tsdb.check``) is part of what the database consists of."""
@@ -343,3 +383,11 @@ class Db:
             seal.end_log(self._state)
             with self._state.commit:
                 self._state.head.release()
+
+
+def _resolve(done: "list[tuple[Waiting, Appended | BaseException]]") -> None:
+    for one, result in done:
+        if isinstance(result, Appended):
+            one.future.set_result(result)
+        else:
+            one.future.set_exception(result)

@@ -99,13 +99,16 @@ class DiskSpace:
             return False
         now_seconds = time.monotonic()
         if now_seconds >= self._look_seconds:
-            self._seen_bytes = self.free_bytes()
-            self._look_seconds = now_seconds + _LOOK_SECONDS
+            self._look()
         is_low = self._seen_bytes < self.reserve_bytes or now_seconds < self._refused_until_seconds
         if is_low != self._was_low:
             self._was_low = is_low
             self._tell(is_low)
         return is_low
+
+    def _look(self) -> None:
+        self._seen_bytes = self.free_bytes()
+        self._look_seconds = time.monotonic() + _LOOK_SECONDS
 
     def _tell(self, is_low: bool) -> None:
         if is_low:
@@ -118,10 +121,10 @@ class DiskSpace:
         return self.free_bytes() - size_bytes >= self.reserve_bytes
 
     def low(self) -> DiskLow:
-        """The error for whoever would write now."""
+        """The error for whoever would write now; it names what was free at the last look."""
         is_refused = time.monotonic() < self._refused_until_seconds
         cause = self._cause if is_refused else ""
-        return DiskLow(self._directory, self.free_bytes(), self.reserve_bytes, cause)
+        return DiskLow(self._directory, self._seen_bytes, self.reserve_bytes, cause)
 
     def note(self, error: OSError) -> OSError:
         """Tells of a write that failed; what its sender should hear.
@@ -131,6 +134,7 @@ class DiskSpace:
         """
         if error.errno not in _FULL or self.reserve_bytes == 0:
             return error
+        self._look()
         self._cause = f", and the last write failed: {error.strerror}"
         self._refused_until_seconds = time.monotonic() + _REFUSED_SECONDS
         return self.low()

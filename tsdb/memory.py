@@ -1,9 +1,18 @@
 """How much memory this process may use."""
 
 import resource
+import sys
 from pathlib import Path
 
 _CODE_BYTES = 1 << 30
+LEAST_ADDRESS_SPACE_BYTES = 1 << 30
+"""With less a server has no room for its threads."""
+
+
+def address_space_bytes() -> int:
+    """How much address space this process may have (``ulimit -v``)."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def memory_bytes() -> int:
@@ -13,8 +22,8 @@ def memory_bytes() -> int:
     half of the rest for what comes and goes.
     """
     total = _meminfo_total()
-    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if address_space != resource.RLIM_INFINITY:
+    address_space = address_space_bytes()
+    if address_space < sys.maxsize:
         total = min(total, max(address_space - _CODE_BYTES, address_space // 4) // 2)
     for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:

@@ -19,6 +19,7 @@ from tsdb.state import State
 
 ROUND_SAMPLES = 1 << 17
 """A round that has so many samples takes no more writes."""
+_KEPT_PAGES = 128
 
 
 class Waiting(NamedTuple):
@@ -55,6 +56,11 @@ class Rounds:
         self._state = state
         self._log = RoundLog(state)
 
+    @property
+    def are_quick(self) -> bool:
+        """Whether the next round is logged without a wait for the disk, as far as one can tell."""
+        return self._state.is_stored and self._state.wal.is_quick
+
     def carry_out(self, due: list[Waiting], limit: SeriesLimit) -> list[Appended | ValueError]:
         """What becomes of each of *due*; a batch with a malformed key fails alone."""
         state = self._state
@@ -67,31 +73,39 @@ class Rounds:
         for at, one in enumerate(due):
             if one.batch is not None:
                 try:
-                    admitted = admit(one.batch, oldest_ms, newest_ms)
+                    ids = state.head.registry.ids_of(one.batch)
+                    admitted = admit(one.batch, oldest_ms, newest_ms, ids)
                     samples = resolve_series(admitted, state.head, state.publish, ceiling, limit)
                     entered.append(_Entered(at, admitted, samples))
                 except ValueError as error:
                     results[at] = error
-        told = {name: one for waiting in due for name, one in waiting.metadata.items()}
-        metadata = {name: one for name, one in told.items() if state.metadata.get(name) != one}
+        metadata = self._new_metadata(due)
         samples = join_samples([one.samples for one in entered])
         batches = [one.admitted for one in entered]
         exemplars = take_exemplars(batches, state.head, state.exemplars)
         try:
             state.head.check_pool(samples.entries)
             state.head.reserve(len(samples.series))
+            span_ms = samples.span_ms
             if len(samples.series) or exemplars.kept or metadata:
-                self._log.write(samples, exemplars, metadata)
+                self._log.write(samples, span_ms, exemplars, metadata)
+            if metadata:
                 state.metadata = {**state.metadata, **metadata}
             with state.publish:
-                outcomes = state.head.append(samples)
+                outcomes = state.head.append(samples, span_ms)
                 state.exemplars.add(exemplars.kept)
                 for entry, result in zip(entered, self._conclude(entered, outcomes), strict=True):
                     results[entry.at] = result
         finally:
-            state.head.release_reserve()
+            state.head.release_reserve(kept=_KEPT_PAGES)
         state.last_append_ms = now_ms
         return results
+
+    def _new_metadata(self, due: list[Waiting]) -> dict[str, Metadata]:
+        """What *due* tell of metrics that is not known."""
+        told = {name: one for waiting in due for name, one in waiting.metadata.items()}
+        known = self._state.metadata
+        return {name: one for name, one in told.items() if known.get(name) != one}
 
     def count(self, due: list[Waiting], began: float) -> None:
         """Counts the round of *due* that began at *began*, by ``time.monotonic``."""
@@ -103,10 +117,12 @@ class Rounds:
 
     def _conclude(self, entered: list[_Entered], outcomes: NDArray[np.uint8]) -> Iterator[Appended]:
         counters = self._state.counters
+        all_stored = not outcomes.any()
         at = 0
         for one in entered:
             end = at + len(one.samples.series)
-            result = conclude(one.admitted, one.samples, outcomes[at:end], self._state.head)
+            part = None if all_stored else outcomes[at:end]
+            result = conclude(one.admitted, one.samples, part, self._state.head)
             counters.appended += result.samples
             counters.histograms += result.histograms
             counters.exemplars += result.exemplars

@@ -166,6 +166,11 @@ class State:
 
     @blocks.setter
     def blocks(self, blocks: tuple[Block, ...]) -> None:
+        self.exchange_blocks(blocks)
+        self.head.changes.note_everything()
+
+    def exchange_blocks(self, blocks: tuple[Block, ...]) -> None:
+        """Sets ``blocks`` to such as make, with the head, no difference to what readers see."""
         known = {part.block: part for part in self.parts if isinstance(part, Undeleted)}
         parts: list[Part] = []
         for block in blocks:

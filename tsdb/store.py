@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from series.known import Known
 from series.ports import StorageError
 from tsdb.block.cache import BlockCache
 from tsdb.committer import Committer
@@ -54,6 +55,7 @@ class Store:
         self._lock_fd = lock_fd
         self._committer = Committer()
         self._opening = threading.Lock()
+        self._maintaining = threading.Lock()
         self._open: dict[str, Db] = {}
         self._failed: dict[str, tuple[float, str]] = {}
         """The tenants that could not be opened: when that was tried, and why."""
@@ -178,14 +180,23 @@ class Store:
         """
         return self._used(name) or self._opened(name)
 
+    def known(self, name: str) -> Known | None:
+        """The series in memory of tenant *name*, None where its database is not open."""
+        found = self._open.get(name)
+        return None if found is None else found.known
+
     def maintain(self) -> None:
         """One round of background work: seals and retention, the largest heads first, then merges.
 
-        Tenants where it failed do not keep the others from their turn; their errors are raised
-        together as an ExceptionGroup. Does nothing where the directory is only read.
+        One thread at a time; others wait for their round. Tenants where it failed do not keep the
+        others from their turn; their errors are raised together as an ExceptionGroup. Does nothing
+        where the directory is only read.
         """
-        if self._machine.read_only:
-            return
+        if not self._machine.read_only:
+            with self._maintaining:
+                self._maintain()
+
+    def _maintain(self) -> None:
         errors: list[Exception] = []
 
         def attempt(act: Callable[[], object], note: str) -> None:

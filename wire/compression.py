@@ -40,6 +40,14 @@ def decompress(body: bytes, encoding: str, max_bytes: int) -> Bytes:
     return _array(body)
 
 
+def snappy_bytes(body: bytes) -> int:
+    """How large *body*, compressed by snappy, says that it will be; 0 where it says nothing."""
+    try:
+        return varint(body, 0)[0]
+    except Malformed:
+        return 0
+
+
 def _snappy(body: bytes, max_bytes: int) -> Bytes:
     try:
         claimed, head_bytes = varint(body, 0)

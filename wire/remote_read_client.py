@@ -4,6 +4,7 @@ Source: prompb/remote.proto of Prometheus. A QueryResult and a WriteRequest hold
 TimeSeries messages.
 """
 
+import struct
 from collections.abc import Sequence
 
 import cramjam
@@ -45,15 +46,32 @@ def decode_answer(body: bytes) -> WriteRequest:
 
 
 def encode_write(batch: SeriesBatch) -> bytes:
-    """The snappy-compressed WriteRequest 1.0 of *batch*, which has keys; starts have no place."""
+    """The snappy-compressed WriteRequest 1.0 of *batch*, which has keys, with its exemplars;
+    starts have no place.
+    """
+    exemplars = _exemplars(batch)
     rows: dict[bytes, list[int]] = {}
     for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
         rows.setdefault(batch.key(row), []).append(row)
     parts = []
     for key, own in rows.items():
-        message = b"".join([key, *(encode_samples(batch, row) for row in own)])
+        samples = [encode_samples(batch, row) for row in own]
+        message = b"".join([key, *samples, *(exemplars.get(row, b"") for row in own)])
         parts.append(b"\x0a" + _varint(len(message)) + message)
     return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+
+
+def _exemplars(batch: SeriesBatch) -> dict[int, bytes]:
+    """The Exemplar fields of each row that has some. A key is its label fields already."""
+    found: dict[int, bytes] = {}
+    if batch.exemplars is None:
+        return found
+    values, times = batch.exemplars.values.tolist(), batch.exemplars.times_ms.tolist()
+    for at, row in enumerate(batch.exemplars.rows.tolist()):
+        number = b"\x11" + struct.pack("<d", values[at])
+        message = batch.exemplars.key(at) + number + b"\x18" + _varint(times[at])
+        found[row] = found.get(row, b"") + b"\x1a" + _varint(len(message)) + message
+    return found
 
 
 def _text(number: int, text: str) -> bytes:

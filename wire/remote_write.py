@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from series.exemplars import Exemplars
+from series.known import NOTHING_KNOWN, Known, KnownRows
 from series.metadata import Metadata
 from wire import remote_write_kernels as kernels
 from wire.compression import decompress
@@ -45,29 +46,36 @@ Numbers = NDArray[np.int64]
 
 
 def decode(
-    body: bytes, encoding: str = "snappy", *, max_decoded_bytes: int = MAX_DECODED_BYTES
+    body: bytes,
+    encoding: str = "snappy",
+    *,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
+    known: Known | None = None,
 ) -> WriteRequest:
     """Decodes the *body* of a request, compressed by *encoding* (of ``wire.compression``).
 
+    The batch says which of its series are *known*, whose keys must be canonical and have a name.
     Raises Malformed where it cannot be decompressed, is larger than *max_decoded_bytes* (checked
     before anything is allocated), or does not hold a WriteRequest.
     """
-    return decode_message(decompress(body, encoding, max_decoded_bytes))
+    return decode_message(decompress(body, encoding, max_decoded_bytes), known)
 
 
-def decode_message(message: Bytes) -> WriteRequest:
+def decode_message(message: Bytes, known: Known | None = None) -> WriteRequest:
     """Decodes the plain bytes of a WriteRequest; raises Malformed.
 
     The batch's keys lie in *message* unless a series needed its labels put in order.
     """
-    scanned = _scan(message)
-    request = WriteRequest(scanned.batch(message))
+    scanned = _scan(message, known or NOTHING_KNOWN)
+    request = WriteRequest(scanned.batch(message, known))
+    if scanned.is_plain:
+        return request
     named = np.ones(len(scanned.shapes), dtype=np.bool_)
     irregular = np.flatnonzero(scanned.shapes != kernels.CANONICAL).tolist()
     if irregular:
 
         def pairs_of(row: int) -> Pairs:
-            return _label_pairs(message, *scanned.spans[row, :2].tolist())
+            return _label_pairs(message, *scanned.spans[:2, row].tolist())
 
         histograms = np.bincount(scanned.histogram_spans[:, 0], minlength=len(named))
         reread_labels(request, irregular, pairs_of, histograms, named)
@@ -92,6 +100,7 @@ class _Scanned:
 
     spans: Numbers
     shapes: Bytes
+    ids: NDArray[np.int32]
     offsets: Numbers
     values: NDArray[np.float64]
     times_ms: Numbers
@@ -99,37 +108,45 @@ class _Scanned:
     exemplar_spans: Numbers
     metadata: Numbers
     exemplars: int
+    new: int
+    is_plain: bool
+    """Whether there is nothing but canonical rows with samples."""
 
-    def batch(self, message: Bytes) -> SeriesBatch:
+    def batch(self, message: Bytes, known: Known | None) -> SeriesBatch:
+        rows = None if known is None else KnownRows(known.numbering, self.ids, not self.new)
         return SeriesBatch(
             values=self.values,
             times_ms=self.times_ms,
             offsets=self.offsets,
             time_starts=self.offsets[:-1],
             keys=message,
-            key_starts=np.ascontiguousarray(self.spans[:, 2]),
-            key_ends=np.ascontiguousarray(self.spans[:, 3]),
+            key_starts=self.spans[2],
+            key_ends=self.spans[3],
+            known=rows,
         )
 
 
-def _scan(message: Bytes) -> _Scanned:
+def _scan(message: Bytes, known: Known = NOTHING_KNOWN) -> _Scanned:
     """The kernel with arrays that fit: first as long as usual bodies need, then as any can."""
     size = len(message)
     for bytes_per_series, bytes_per_sample in ((32, 12), (2, 2)):
         series_room = min(size // bytes_per_series + 1, MAX_SERIES)
         sample_room = size // bytes_per_sample + 1
-        spans = np.empty((series_room, 4), dtype=np.int64)
+        spans = np.empty((4, series_room), dtype=np.int64)
         shapes = np.empty(series_room, dtype=np.uint8)
+        ids = np.empty(series_room, dtype=np.int32)
         offsets = np.empty(series_room + 1, dtype=np.int64)
         value_bits = np.empty(sample_room, dtype=np.uint64)
         times_ms = np.empty(sample_room, dtype=np.int64)
         histogram_spans = np.empty((min(size // 2 + 1, MAX_HISTOGRAMS), 3), np.int64)
         exemplar_spans = np.empty((min(size // 2 + 1, MAX_EXEMPLARS), 3), np.int64)
         metadata = np.empty((min(series_room, MAX_IRREGULAR), 2), dtype=np.int64)
-        status, position, series, samples, histograms, exemplars, described = kernels.scan(
-            message, spans, shapes, offsets, value_bits, times_ms, histogram_spans,
+        found = kernels.scan(
+            message, known.size, known.keys, known.key_starts, known.seed, known.slots,
+            spans, shapes, ids, offsets, value_bits, times_ms, histogram_spans,
             exemplar_spans, metadata,
         )  # fmt: skip
+        status, position, series, samples, histograms, exemplars, described, odd, new = found
         if status != kernels.NO_ROOM:
             break
     if status == kernels.NO_ROOM:
@@ -140,8 +157,9 @@ def _scan(message: Bytes) -> _Scanned:
         raise Malformed(f"proto: {STATUS_TEXTS[status]} at byte {position} of {size}")
     check_histogram_count(histograms)
     return _Scanned(
-        spans[:series],
+        spans[:, :series],
         shapes[:series],
+        ids[:series],
         offsets[: series + 1],
         value_bits[:samples].view(np.float64),
         times_ms[:samples],
@@ -149,6 +167,8 @@ def _scan(message: Bytes) -> _Scanned:
         exemplar_spans[:exemplars],
         metadata[:described],
         exemplars,
+        new,
+        not odd + histograms + exemplars + described,
     )
 
 

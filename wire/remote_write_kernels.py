@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from series.fingerprint_helpers import fingerprint, slot_of
 from series.jit import helper, kernel, load_u64, pointer
 from wire.protobuf_helpers import (
     OK,
@@ -35,6 +36,8 @@ IRREGULAR = 1
 """The labels must be read again with care: unsorted, split, empty, not UTF-8 or nameless."""
 
 _METRIC_NAME = int.from_bytes(b"__name__", "little")
+_PLAIN_SAMPLE_BYTES = 18  # a value and a time of six bytes, with their tags and the sample's own
+_SIX_BYTES_GO_ON, _SIX_BYTES_END = 0x808080808080, 0x008080808080
 
 
 @helper
@@ -81,6 +84,51 @@ def _sample(data: Any, at: Any, end: Any) -> Any:
 
 
 @helper
+def _is_plain_sample(data: Any, at: Any, end: Any) -> Any:
+    """Whether a sample field of the usual form stands at *at*: a value, a time of six bytes."""
+    if end - at < _PLAIN_SAMPLE_BYTES or data[at] != 0x12 or data[at + 1] != 0x10:
+        return False
+    tags = data[at + 2] == 0x09 and data[at + 11] == 0x10
+    going_on = load_u64(data, at + 10) >> np.uint64(16) & np.uint64(_SIX_BYTES_GO_ON)
+    return tags and going_on == np.uint64(_SIX_BYTES_END)
+
+
+@helper
+def _plain_time(data: Any, at: Any) -> Any:
+    """The time of the plain sample field at *at*."""
+    word = load_u64(data, at + 10) >> np.uint64(16)
+    time_ms = word & np.uint64(0x7F)
+    for k in range(1, 6):
+        time_ms |= (word >> np.uint64(8 * k) & np.uint64(0x7F)) << np.uint64(7 * k)
+    return np.int64(time_ms)
+
+
+@helper
+def _begins_with(data: Any, at: Any, end: Any, keys: Any, key: Any, size: Any) -> Any:
+    """Whether [at, end) begins with the *size* bytes of *keys* from *key* on."""
+    if size > end - at:
+        return False
+    k = np.int64(0)
+    while k + 32 <= size:
+        differing = load_u64(data, at + k) ^ load_u64(keys, key + k)
+        differing |= load_u64(data, at + k + 8) ^ load_u64(keys, key + k + 8)
+        differing |= load_u64(data, at + k + 16) ^ load_u64(keys, key + k + 16)
+        differing |= load_u64(data, at + k + 24) ^ load_u64(keys, key + k + 24)
+        if differing != 0:
+            return False
+        k += 32
+    while k + 8 <= size:
+        if load_u64(data, at + k) != load_u64(keys, key + k):
+            return False
+        k += 8
+    if size >= 8:
+        return load_u64(data, at + size - 8) == load_u64(keys, key + size - 8)
+    while k < size and data[at + k] == keys[key + k]:
+        k += 1
+    return k == size
+
+
+@helper
 def _canonical_label(data: Any, at: Any, end: Any, name: Any, name_end: Any) -> Any:
     """(start, end) of the name of the Label message [at, end), or (-1, -1).
 
@@ -101,57 +149,72 @@ def _canonical_label(data: Any, at: Any, end: Any, name: Any, name_end: Any) -> 
 
 
 @kernel(
-    "UniTuple(i8, 7)(u1[::1], i8[:, ::1], u1[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1],"
-    " i8[:, ::1], i8[:, ::1])"
+    "UniTuple(i8, 9)(u1[::1], i8, u1[::1], i8[::1], u8[::1], u8[:, ::1], i8[:, ::1], u1[::1],"
+    " i4[::1], i8[::1], u8[::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1])"
 )
 def scan(
     message: NDArray[np.uint8],
+    known: int,
+    known_keys: NDArray[np.uint8],
+    known_starts: NDArray[np.int64],
+    seed: NDArray[np.uint64],
+    slots: NDArray[np.uint64],
     spans: NDArray[np.int64],
     shapes: NDArray[np.uint8],
+    ids: NDArray[np.int32],
     offsets: NDArray[np.int64],
     value_bits: NDArray[np.uint64],
     times_ms: NDArray[np.int64],
     histogram_spans: NDArray[np.int64],
     exemplar_spans: NDArray[np.int64],
     metadata: NDArray[np.int64],
-) -> tuple[int, int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int, int]:
     """Reads the WriteRequest in *message*: (status, position, series, samples, histograms,
-    exemplars, metadata messages).
+    exemplars, metadata messages, series that are IRREGULAR or without a sample, unknown series).
 
-    Fills, a row a TimeSeries: ``spans[r] = (message start, message end, key start, key end)``,
-    ``shapes[r]`` CANONICAL or IRREGULAR, ``offsets[r : r + 2]``; and ``value_bits``, ``times_ms``
+    Of the first *known* series of a ``series.known.Known`` the canonical keys are at hand: what
+    begins with such bytes is not judged again. The one to look at first is that behind the row
+    before, since senders keep their order.
+
+    Fills, a row a TimeSeries: ``spans[:, r] = (message start, message end, key start, key end)``,
+    ``shapes[r]`` CANONICAL or IRREGULAR, ``ids[r]`` the number of a known series or -1,
+    ``offsets[r : r + 2]``; and ``value_bits``, ``times_ms``
     (a float sample each), ``histogram_spans[h] = (row, start, end)``, ``exemplar_spans`` alike
     (what is beyond their lengths is only counted) and ``metadata[m] = (start, end)``. *offsets* is
     one longer than the others of its kind. Where status is not OK, *position* is the byte at which
     the reading stopped and the rest means nothing.
     """
     data = pointer(message)
+    keys = pointer(known_keys)
+    expected: Any = np.int64(0)
     series: Any = np.int64(0)
     samples: Any = np.int64(0)
     histograms: Any = np.int64(0)
     exemplars: Any = np.int64(0)
     described: Any = np.int64(0)
+    odd: Any = np.int64(0)
+    new: Any = np.int64(0)
     at: Any = np.int64(0)
     length: Any = np.int64(len(message))
     offsets[0] = 0
     while at < length:
         number, wire_type, at, status = read_tag(data, at, length)
         if status != OK:
-            return status, at, series, samples, histograms, exemplars, described
+            return status, at, series, samples, histograms, exemplars, described, odd, new
         if number != 1 and number != 3:
             at, status = skip_field(data, at, length, wire_type)
             if status != OK:
-                return status, at, series, samples, histograms, exemplars, described
+                return status, at, series, samples, histograms, exemplars, described, odd, new
             continue
         if wire_type != 2:
-            return WRONG_WIRE_TYPE, at, series, samples, histograms, exemplars, described
+            return WRONG_WIRE_TYPE, at, series, samples, histograms, exemplars, described, odd, new
         size, at, status = read_length(data, at, length)
         if status != OK:
-            return status, at, series, samples, histograms, exemplars, described
+            return status, at, series, samples, histograms, exemplars, described, odd, new
         end = at + size
         if number == 3:
             if described >= len(metadata):
-                return NO_ROOM, at, series, samples, histograms, exemplars, described
+                return NO_ROOM, at, series, samples, histograms, exemplars, described, odd, new
             metadata[described, 0] = at
             metadata[described, 1] = end
             described += 1
@@ -159,7 +222,7 @@ def scan(
             continue
 
         if series >= len(shapes):
-            return NO_ROOM, at, series, samples, histograms, exemplars, described
+            return NO_ROOM, at, series, samples, histograms, exemplars, described, odd, new
         start = at
         key = at
         key_end = at
@@ -167,29 +230,55 @@ def scan(
         name_end = at
         named = False
         canonical = True
+        number_known: Any = np.int64(-1)
+        if expected < known:
+            size = known_starts[expected + 1] - known_starts[expected]
+            if _begins_with(data, at, end, keys, known_starts[expected], size) and (
+                at + size == end or data[at + size] != 0x0A
+            ):
+                number_known = expected
+                named = True
+                at += size
+                key_end = at
         while at < end:
+            if samples < len(times_ms) and _is_plain_sample(data, at, end):
+                value_bits[samples] = load_u64(data, at + 3)
+                times_ms[samples] = _plain_time(data, at)
+                samples += 1
+                at += _PLAIN_SAMPLE_BYTES
+                continue
             field_at = at
             number, wire_type, at, status = read_tag(data, at, end)
             if status != OK:
-                return status, at, series, samples, histograms, exemplars, described
+                return status, at, series, samples, histograms, exemplars, described, odd, new
             if number > 4:
                 at, status = skip_field(data, at, end, wire_type)
                 if status != OK:
-                    return status, at, series, samples, histograms, exemplars, described
+                    return status, at, series, samples, histograms, exemplars, described, odd, new
                 continue
             if wire_type != 2:
-                return WRONG_WIRE_TYPE, at, series, samples, histograms, exemplars, described
+                return (
+                    WRONG_WIRE_TYPE,
+                    at,
+                    series,
+                    samples,
+                    histograms,
+                    exemplars,
+                    described,
+                    odd,
+                    new,
+                )
             length_at = at
             size, at, status = read_length(data, at, end)
             if status != OK:
-                return status, at, series, samples, histograms, exemplars, described
+                return status, at, series, samples, histograms, exemplars, described, odd, new
             stop = at + size
             if number == 2:
                 if samples >= len(times_ms):
-                    return NO_ROOM, at, series, samples, histograms, exemplars, described
+                    return NO_ROOM, at, series, samples, histograms, exemplars, described, odd, new
                 bits, time_ms, status = _sample(data, at, stop)
                 if status != OK:
-                    return status, at, series, samples, histograms, exemplars, described
+                    return status, at, series, samples, histograms, exemplars, described, odd, new
                 value_bits[samples] = bits
                 times_ms[samples] = time_ms
                 samples += 1
@@ -221,14 +310,27 @@ def scan(
                 else:
                     canonical = False
             at = stop
-        spans[series, 0] = start
-        spans[series, 1] = end
-        spans[series, 2] = key
-        spans[series, 3] = key_end
+        spans[0, series] = start
+        spans[1, series] = end
+        spans[2, series] = key
+        spans[3, series] = key_end
         shapes[series] = CANONICAL if canonical and named else IRREGULAR
+        if shapes[series] == IRREGULAR:
+            number_known = -1
+        elif known > 0 and number_known < 0:
+            first, second = fingerprint(data, key, key_end, seed)
+            number_known = np.int64(slots[slot_of(first, second, slots), 2]) - 1
+            if number_known >= known:
+                number_known = -1
+        if number_known >= 0:
+            expected = number_known + 1
+        else:
+            new += 1
+        ids[series] = number_known
+        odd += shapes[series] == IRREGULAR or samples == offsets[series]
         series += 1
         offsets[series] = samples
-    return OK, at, series, samples, histograms, exemplars, described
+    return OK, at, series, samples, histograms, exemplars, described, odd, new
 
 
 @kernel("UniTuple(i8, 3)(u1[::1], i8[:, ::1], u8[::1], i8[::1], u1[::1], u1[::1], i8[::1])")

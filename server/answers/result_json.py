@@ -27,6 +27,20 @@ Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 
+FEW = 8
+"""So many points of a vector are written without kernels, whose preparing would take longer."""
+
+
+def format_value(value: float) -> str:
+    """*value* as a series': what ``kernels.splice`` makes of it."""
+    magnitude = abs(value)
+    if 1e-4 <= magnitude < 1e16 or value == 0:
+        return repr(value).removesuffix(".0")
+    if 1e-6 <= magnitude < 1e21 or not math.isfinite(value):
+        return format_scalar(value)
+    return repr(value)
+
+
 def format_scalar(value: float) -> str:
     """*value* as a scalar's: the shortest digits that read back, never with an exponent."""
     if math.isnan(value):
@@ -60,6 +74,9 @@ def vector(
     *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*, *ids*
     int64[S] says which of *histograms* a value is (-1: a float).
     """
+    if ids is None and len(values) <= FEW:
+        yield _few(frame, times_ms, values)
+        return
     rows = np.arange(len(values), dtype=np.int64)
     prefixes = _prefixes(times_ms)
     yield b"["
@@ -76,6 +93,21 @@ def vector(
         )
         yield (b"," if start else b"") + body
     yield b"]"
+
+
+def _few(frame: LabelFrame, times_ms: Numbers, values: Values) -> bytes:
+    points = zip(_head_texts(frame, b'"value":'), times_ms.tolist(), values.tolist(), strict=True)
+    return b"[%b]" % b",".join(
+        b'%b[%b,"%b"]}' % (head, _series_time(time_ms), format_value(value).encode())
+        for head, time_ms, value in points
+    )
+
+
+def _series_time(time_ms: int) -> bytes:
+    """Unix seconds with three decimals or none: the time of a series' point."""
+    whole, rest = divmod(abs(time_ms), 1000)
+    sign = b"-" if time_ms < 0 else b""
+    return b"%b%d.%03d" % (sign, whole, rest) if rest else b"%b%d" % (sign, whole)
 
 
 def matrix(
@@ -98,8 +130,11 @@ def matrix(
     yield b"["
     for start in range(0, len(filled), rows_per_slice):
         rows = filled[start : start + rows_per_slice]
-        mask = present[rows]
         comma = b"," if start else b""
+        if len(rows) == frame.size and ids is None and present.all():
+            yield _whole(frame, values, prefixes)
+            continue
+        mask = present[rows]
         if ids is not None and histograms is not None:
             of, steps = np.nonzero(mask)
             points = Points(of, steps, values[rows][mask], ids[rows][mask], histograms)
@@ -116,6 +151,20 @@ def matrix(
         )
         yield comma + body
     yield b"]"
+
+
+def _whole(frame: LabelFrame, values: Values, prefixes: tuple[NDArray[np.uint8], Numbers]) -> bytes:
+    """Series that have a point at every step."""
+    series, steps = values.shape
+    columns = np.arange(steps, dtype=np.int64)
+    return _spliced(
+        values.reshape(-1),
+        columns if series == 1 else np.tile(columns, series),
+        np.arange(1, series + 1, dtype=np.int64) * steps,
+        _heads(frame, b'"values":['),
+        prefixes,
+        b"]}",
+    )
 
 
 def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
@@ -161,10 +210,24 @@ def _prefixes(times_ms: Numbers) -> tuple[NDArray[np.uint8], Numbers]:
 
 def _heads(frame: LabelFrame, opening: bytes) -> tuple[NDArray[np.uint8], Numbers]:
     """(arena, starts int64[S + 1]) of ``{"metric":{...},`` and *opening* for every series."""
-    heads = [b'{"metric":%b,%b' % (dumps(labels), opening) for labels in frame.as_dicts()]
-    starts = np.zeros(len(heads) + 1, dtype=np.int64)
-    np.cumsum([len(head) for head in heads], out=starts[1:])
-    return np.frombuffer(bytearray(b"".join(heads)), dtype=np.uint8), starts
+    found: tuple[NDArray[np.uint8], Numbers] | None = frame.memo.get((opening, "joined"))
+    if found is None:
+        heads = _head_texts(frame, opening)
+        starts = np.zeros(len(heads) + 1, dtype=np.int64)
+        np.cumsum([len(head) for head in heads], out=starts[1:])
+        found = np.frombuffer(bytearray(b"".join(heads)), dtype=np.uint8), starts
+        if frame.size <= FEW:
+            frame.memo[opening, "joined"] = found
+    return found
+
+
+def _head_texts(frame: LabelFrame, opening: bytes) -> list[bytes]:
+    texts: list[bytes] | None = frame.memo.get(opening)
+    if texts is None:
+        texts = [b'{"metric":%b,%b' % (dumps(labels), opening) for labels in frame.as_dicts()]
+        if frame.size <= FEW:
+            frame.memo[opening] = texts
+    return texts
 
 
 def _spliced(

@@ -133,7 +133,12 @@ def deduplicate(sifted: Sifted, tenant: str, limits: Limits, elections: Election
 
 
 def check_labels(sifted: Sifted, limits: Limits) -> None:
-    """Refuses series with too many labels, or too long ones."""
+    """Refuses series with too many labels, or too long ones.
+
+    A decoder is only told of known series that are within the limits, see ``known_series``.
+    """
+    if sifted.batch.known is not None and sifted.batch.known.are_all:
+        return
     verdicts = _judged(sifted.batch, limits, limits.max_label_names_per_series)
     if not verdicts.any():
         return
@@ -248,7 +253,7 @@ def _without_label(batch: SeriesBatch, found: Numbers) -> SeriesBatch:
     ends = np.empty(batch.series_count, dtype=np.int64)
     kernels.cut_label(batch.keys, batch.key_starts, batch.key_ends, found, keys, ends)
     starts = np.concatenate([np.zeros(1, dtype=np.int64), ends])[:-1]
-    return replace(batch, keys=keys, key_starts=starts, key_ends=ends)
+    return replace(batch, keys=keys, key_starts=starts, key_ends=ends, known=None)
 
 
 def _cut(text: str) -> str:

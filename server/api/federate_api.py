@@ -58,6 +58,7 @@ async def federate(call: Call) -> Response:
             raise text_error(503, "federation read more than a query may") from None
         except (StorageError, OSError) as error:
             raise text_error(500, str(error)) from None
+        call.house.metrics.unheard.note("federate", call.principal.tenant, context.warnings)
         samples = sorted(found.values(), key=lambda one: (one.labels.metric, one.labels))
         if is_protobuf:
             return Response(protobuf_page(samples), content_type=PROTOBUF_TYPE)

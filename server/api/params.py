@@ -57,6 +57,10 @@ class Params:
     def all(self, name: str) -> list[str]:
         return self._values.get(name, [])
 
+    def none_of(self, names: frozenset[str]) -> bool:
+        """Whether none of *names* is there."""
+        return names.isdisjoint(self._values)
+
     def time_ms(self, name: str, default_ms: int | None = None) -> int:
         """A timestamp; *default_ms* where it is missing (None: it must be there)."""
         text = self.get(name)

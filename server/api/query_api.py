@@ -5,11 +5,9 @@ Prometheus 3.14.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -20,37 +18,27 @@ from promql.engine import Engine
 from promql.env import QueryTimes
 from promql.errors import ParseError
 from promql.matrix import Matrix
-from promql.notes import ExecutionError
 from promql.parser import parse
 from promql.pretty import pretty
 from promql.tree import tree
 from series.grid import Grid
-from series.ports import (
-    Context,
-    NotInMemory,
-    QueryCanceled,
-    QueryTimeout,
-    StorageError,
-    TooManySamples,
-)
+from series.ports import Context, NotInMemory, TooManySamples
 from server.access.query_limits import (
     check_query,
     check_queue,
     clamp_steps,
     few_series,
     readable,
-    timed_out,
-    too_many_samples,
 )
 from server.answers import answer_json
 from server.answers.answer_arrow import arrow_slices
 from server.api.params import Params, invalid, parse_seconds, read_params
 from server.api.quick import QUICK_SAMPLES, Kind
+from server.api.range_asking import LEAST_STEPS, cached_query
+from server.api.refusals import Refusals
 from server.call import Call
 from server.command.asking import ARROW_STREAM
 from server.http import JSON, Response, api_error, dumps, success
-
-log = logging.getLogger("o11y.query")
 
 MAX_POINTS = 11_000
 WATCH_AFTER_SECONDS = 0.05
@@ -80,6 +68,14 @@ class Asked:
     analyze: bool = False
     arrow: bool = False
     strict: bool = False
+    nocache: bool = False
+
+    @property
+    def may_be_cached(self) -> bool:
+        """Whether steps of the answer may be known from before, and be kept."""
+        if self.times is None or self.times.grid.count < LEAST_STEPS:
+            return False
+        return not (self.nocache or self.stats or self.analyze or self.strict or self.arrow)
 
     @property
     def content_type(self) -> str:
@@ -142,6 +138,10 @@ async def _parsed(call: Call, printed: Callable[[Node], Any]) -> Response:
 
 def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, limit: int) -> Asked:
     timeout_ms = float(call.house.settings.query_timeout_ms)
+    arrow = ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain")
+    if params.none_of(_HOW):
+        text = params.get("query")
+        return Asked(text, at_ms, times, timeout_ms, limit, None, "", arrow=arrow)
     if params.get("timeout"):
         timeout_ms = min(timeout_ms, params.duration_ms("timeout"))
     lookback_ms = None
@@ -165,9 +165,14 @@ def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, lim
         warnings,
         explain=params.flag("explain"),
         analyze=params.flag("analyze"),
-        arrow=ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain"),
+        arrow=arrow,
         strict=params.flag("strict"),
+        nocache=params.flag("nocache"),
     )
+
+
+_HOW = frozenset(("timeout", "lookback_delta", "stats", "explain", "analyze", "strict", "nocache"))
+"""The parameters that few questions have."""
 
 
 def _deprecated_stats(value: str) -> str:
@@ -195,7 +200,10 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     def org() -> str:
         return tenant if tenant in call.house.store.opened() else ""
 
-    with call.house.metrics.queries.asked(kind, org, context) as asking, _refusals(call, asked):
+    with (
+        call.house.metrics.queries.asked(kind, org, context) as asking,
+        Refusals(call, asked.timeout_ms),
+    ):
         if (whole := _quickly(call, asked, context)) is not None:
             return Response(whole, content_type=asked.content_type)
         watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
@@ -222,7 +230,7 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
 def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
     """The answer, made at once where the same query was quick before; None for the others."""
     kind = _kind(call, asked)
-    if not call.house.quick.knows(kind):
+    if not call.house.quick.knows(kind) or not _is_open(call):
         return None
     most = context.max_samples
     context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
@@ -236,6 +244,12 @@ def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
         context.max_samples, context.memory_only = most, False
     assert rest is None
     return whole
+
+
+def _is_open(call: Call) -> bool:
+    """Whether the asker's data can be asked without a look at the disk."""
+    tenant = call.principal.tenant
+    return tenant in call.house.store.opened()
 
 
 def _kind(call: Call, asked: Asked) -> Kind:
@@ -282,7 +296,7 @@ def _answer_slices(
     following = next(slices, None)
     if following is not None:
         return first + following, slices
-    if not context.touched_disk:
+    if not (context.touched_disk or context.reused_steps):
         call.house.quick.learn(_kind(call, asked), time.thread_time() - began)
     return first, None
 
@@ -304,6 +318,9 @@ def _explained(call: Call, asked: Asked, context: Context) -> dict[str, Any]:
 def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
     engine, analyze = _engine(call, asked), asked.analyze
     context.check()
+    cached = None
+    if not context.memory_only and asked.may_be_cached and asked.times is not None:
+        cached = cached_query(call, asked.query, asked.times, engine)
     source = few_series(call, readable(call, context))
     if asked.times is None:
         return engine.instant(source, asked.query, asked.at_ms, context, analyze=analyze)
@@ -312,27 +329,9 @@ def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
         parse(asked.query)
         nothing = Matrix.empty(asked.times.grid.count)
         return Answer(ValueType.MATRIX, nothing, asked.times.grid, [*context.warnings], [])
+    if cached is not None:
+        return cached.answer(source, times, context)
     return engine.range(source, asked.query, times, context, analyze=analyze)
-
-
-@contextmanager
-def _refusals(call: Call, asked: Asked) -> Iterator[None]:
-    """Turns what the engine and the storage raise into what the asker hears."""
-    try:
-        yield
-    except ParseError as error:
-        raise invalid("query", str(error)) from None
-    except ExecutionError as error:
-        raise api_error("execution", str(error)) from None
-    except TooManySamples as error:
-        raise too_many_samples(call, error) from None
-    except QueryTimeout:
-        raise timed_out(call, asked.timeout_ms) from None
-    except QueryCanceled:
-        raise api_error("canceled", "query was canceled in expression evaluation") from None
-    except (StorageError, OSError) as error:
-        log.error("storage failed: %s", error)
-        raise api_error("internal", str(error)) from None
 
 
 def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ To hand a narrow query to a worker and its answer back takes longer than to eval
 
 import threading
 
-QUICK_SECONDS = 0.0005
+QUICK_SECONDS = 0.001
 """A query that took less processor time counts as quick ..."""
 SLOW_SECONDS = 0.002
 """... until it takes more than this; in between the caches may just have been cold."""

@@ -51,6 +51,7 @@ async def read(call: Call) -> Response:
         if reading.streamed:
             return Response(_sent(reading, call), content_type=_STREAM)
         whole = await loop.run_in_executor(call.queries, reading.whole)
+        reading.note_warnings(call)
     except BaseException as error:
         context.cancelled.set()
         raise _refusal(error, context) from None
@@ -107,6 +108,11 @@ class _Reading:
             for query, selection in self._queries
             for _, batch in self._slabs(query, selection)
         )
+
+    def note_warnings(self, call: Call) -> None:
+        """Neither form of response has a place for warnings."""
+        tenant = call.principal.tenant
+        call.house.metrics.unheard.note("remote_read", tenant, self._context.warnings)
 
     def whole(self) -> bytes:
         """The body of the response in samples."""
@@ -166,3 +172,4 @@ async def _sent(reading: _Reading, call: Call) -> AsyncIterator[bytes]:
     frames = reading.frames()
     while part := await loop.run_in_executor(call.queries, next, frames, b""):
         yield part
+    reading.note_warnings(call)

@@ -7,18 +7,76 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-bench_app = typer.Typer(
-    help="Compare with Prometheus and VictoriaMetrics, on loopback.", no_args_is_help=True
-)
+bench_app = typer.Typer(help="Compare with Prometheus and VictoriaMetrics, on loopback.")
 
 
 WIDTH = 150
 """Columns of the printed table."""
 
 
-@bench_app.callback()
-def main() -> None:
-    """A verb of its own for each comparison."""
+@bench_app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", help="NAME=http://HOST:PORT, a running, empty server; repeatable."),
+    ] = None,
+    peers: Annotated[
+        str | None, typer.Option(help="Servers to start, comma-separated; beside --url only ours.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One ingest and one query.")] = False,
+    instances: Annotated[int, typer.Option(help="Of up to 100 series each.")] = 100,
+    hours: Annotated[float, typer.Option(help="Of scrapes.")] = 6,
+    step: Annotated[int, typer.Option(help="Seconds between two scrapes.")] = 15,
+    jitter: Annotated[int, typer.Option(help="Milliseconds around each scrape.")] = 5,
+    churn: Annotated[float, typer.Option(help="Share of instances replaced once.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of values and times.")] = 1,
+    parts: Annotated[
+        str | None, typer.Option(help="Of small, ingest, state, queries, load.")
+    ] = None,
+    queries: Annotated[str | None, typer.Option(help="Letters, such as a,d2,n.")] = None,
+    server_cores: Annotated[
+        str | None, typer.Option(help="On how many cores, one pass for each.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where the data lie while it runs.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option("--json", help="Write the figures there.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="Write a report there, with plots beside.")
+    ] = None,
+) -> None:
+    """Give all servers the same samples, compare their answers, and measure them in turn.
+
+    What else can be set tells python -m benchmarks.run --help. Exits with 1 when an answer differs.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from benchmarks.options import Options
+    from benchmarks.run import run
+
+    options = Options(
+        url=url or [],
+        peers=peers,
+        quick=quick,
+        instances=instances,
+        hours=hours,
+        step=step,
+        jitter=jitter,
+        churn=churn,
+        seed=seed,
+        parts=parts,
+        queries=queries,
+        server_cores=server_cores,
+        dir=directory,
+        json=json,
+        markdown=markdown,
+    )
+    try:
+        options.check()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    raise typer.Exit(run(options))
 
 
 @bench_app.command()

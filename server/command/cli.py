@@ -26,6 +26,7 @@ from server.settings import (
 )
 from tsdb.disk_space import Reserve
 from tsdb.log.sync import parse_sync
+from tsdb.memory import LEAST_ADDRESS_SPACE_BYTES, address_space_bytes
 
 T = TypeVar("T")
 
@@ -123,6 +124,9 @@ def serve(
     scrub_interval: Annotated[
         str, typer.Option("--scrub.interval", help="Check all files once in it; 0 is never.")
     ] = "24h",
+    query_cache_size: Annotated[
+        str, typer.Option("--query.cache-size", help="Memory to keep range answers in; 0 is none.")
+    ] = "32MiB",
     scrape_tenant: Annotated[
         str, typer.Option("--scrape.tenant", help="Whose scraped samples are.")
     ] = "",
@@ -154,6 +158,7 @@ def serve(
         log_access=log_access,
         config_file=config,
         scrub_interval_ms=_checked(parse_duration_ms, scrub_interval, "--scrub.interval"),
+        query_cache_bytes=_checked(_size_bytes, query_cache_size, "--query.cache-size"),
         scrape_tenant=_checked(_tenant_or_none, scrape_tenant, "--scrape.tenant"),
         self_scrape=_checked(_tenant_or_none, self_scrape, "--self.scrape"),
     )
@@ -169,6 +174,11 @@ def serve(
 
 
 def _run_server(settings: Settings) -> NoReturn:
+    if (limit := address_space_bytes()) < LEAST_ADDRESS_SPACE_BYTES:
+        _fail(
+            f"the address space is limited to {limit >> 20} MiB (ulimit -v), "
+            f"the server needs {LEAST_ADDRESS_SPACE_BYTES >> 20} MiB"
+        )
     import series.jit
     from server import startup
     from server.access.auth import make_gate

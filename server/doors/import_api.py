@@ -62,7 +62,7 @@ async def influx_write(call: Call) -> Response:
         assert isinstance(body, bytes)
         status, headers = error.response.status, error.response.headers
         raise _influx_error(status, body.decode().strip(), headers) from None
-    call.house.metrics.skipped.labels("influx", "text-fields").inc(decoder.skipped_texts)
+    call.house.metrics.skipped.add(decoder.skipped_texts, "influx", "text-fields")
     outcome = tally.outcome()
     if not outcome.refused:
         return Response(status=204, headers=_INFLUX_VERSION)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from typing import Self
 
@@ -139,7 +140,7 @@ async def receive(
     if space.is_low:  # what will be refused need not be decoded
         raise space.low()
     if size_bytes <= INLINE_BYTES:
-        pending = _decode_and_submit(call, decode)
+        pending = _submit(call.house, call.principal, decode(), may_sync=False)
     else:
         loop = asyncio.get_running_loop()
         pending = await loop.run_in_executor(call.writes, _decode_and_submit, call, decode)
@@ -152,11 +153,12 @@ async def ingest(house: House, principal: Principal, door: str, delivery: Delive
     OSError where the disk refuses: then nothing counts as stored.
     """
     if delivery.batch.keys.nbytes <= INLINE_BYTES:
-        pending = _submit(house, principal, delivery)
+        pending = _submit(house, principal, delivery, may_sync=False)
     else:
         writes = house.writes.of(principal.tenant)
         loop = asyncio.get_running_loop()
-        pending = await loop.run_in_executor(writes, _submit, house, principal, delivery)
+        submit = partial(_submit, house, principal, delivery, may_sync=True)
+        pending = await loop.run_in_executor(writes, submit)
     return await _settle(house, principal.tenant, door, pending)
 
 
@@ -188,13 +190,14 @@ class _Pending:
 
 
 def _decode_and_submit(call: Call, decode: Callable[[], Delivery]) -> _Pending:
-    return _submit(call.house, call.principal, decode())
+    return _submit(call.house, call.principal, decode(), may_sync=True)
 
 
-def _submit(house: House, principal: Principal, delivery: Delivery) -> _Pending:
+def _submit(house: House, principal: Principal, delivery: Delivery, *, may_sync: bool) -> _Pending:
     """Applies the limits and hands the rest to the storage.
 
-    A tenant is made only for something to store.
+    A tenant is made only for something to store. The calling thread *may_sync* where it is not
+    that of the event loop.
     """
     tenant, limits = principal.tenant, house.limits.of(principal.tenant)
     sifted = Sifted(
@@ -225,7 +228,7 @@ def _submit(house: House, principal: Principal, delivery: Delivery) -> _Pending:
             pending.futures.append(db.put_metadata(told))
     if sifted.batch.series_count:
         _limit_series(db, tenant, limits)
-        pending.futures.append(db.append(sifted.batch))
+        pending.futures.append(db.append_here(sifted.batch, may_sync=may_sync))
     return pending
 
 
@@ -288,7 +291,9 @@ def _check_request_rate(house: House, tenant: str) -> Outcome | None:
 
 async def _settle(house: House, tenant: str, door: str, pending: _Pending) -> Outcome:
     """Waits for the storage, counts and concludes."""
-    done = [await asyncio.wrap_future(one) for one in pending.futures]
+    done = [
+        one.result() if one.done() else await asyncio.wrap_future(one) for one in pending.futures
+    ]
     sifted = pending.sifted
     for one in done:
         for reason, count in one.refused.items():
@@ -322,11 +327,11 @@ def _count(
     house: House, tenant: str, door: str, outcome: Outcome, skipped: Mapping[str, int]
 ) -> None:
     metrics = house.metrics
-    metrics.samples.labels(door).inc(outcome.stored)
+    metrics.samples.add(outcome.stored, door)
     for reason, count in outcome.refused.items():
-        metrics.refused.labels(door, reason).inc(count)
+        metrics.refused.add(count, door, reason)
     for kind, count in skipped.items():
-        metrics.skipped.labels(door, kind).inc(count)
+        metrics.skipped.add(count, door, kind)
     house.refusal_log.tell(tenant, door, outcome.refused, outcome.refusals)
 
 

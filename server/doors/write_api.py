@@ -7,15 +7,20 @@ everything that is wrong with the *content* is 400, with what can be stored stor
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from series.known import Known
+from server.answers.known_series import within_limits
 from server.call import Call
 from server.doors.ingest import INLINE_BYTES, Delivery, Headers, Outcome, http_error, receive
 from server.http import HttpError, Response, text_error
 from wire import remote_write, remote_write_v2
+from wire.compression import snappy_bytes
 from wire.errors import Malformed
 from wire.write_request import MAX_DECODED_BYTES, WriteRequest
 
 MAX_BODY_BYTES = MAX_DECODED_BYTES + MAX_DECODED_BYTES // 6 + 32
 """What snappy makes at most of the largest message."""
+_INLINE_DECODED_BYTES = 21 * INLINE_BYTES
+"""What snappy makes at most of a body of INLINE_BYTES: a larger one may hold no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +29,20 @@ class _Version:
 
     message: str
     door: str
-    decode: Callable[[bytes, str], WriteRequest]
+    decode: Callable[[bytes, str, Known | None], WriteRequest]
 
 
-_V1 = _Version("prometheus.WriteRequest", "remote_write", remote_write.decode)
-_V2 = _Version("io.prometheus.write.v2.Request", "remote_write_2", remote_write_v2.decode)
+def _decoded_1(body: bytes, encoding: str, known: Known | None) -> WriteRequest:
+    return remote_write.decode(body, encoding, known=known)
+
+
+def _decoded_2(body: bytes, encoding: str, known: Known | None) -> WriteRequest:
+    del known
+    return remote_write_v2.decode(body, encoding)
+
+
+_V1 = _Version("prometheus.WriteRequest", "remote_write", _decoded_1)
+_V2 = _Version("io.prometheus.write.v2.Request", "remote_write_2", _decoded_2)
 _MEDIA_TYPE = "application/x-protobuf"
 _ENCODINGS = ("snappy", "zstd")
 
@@ -41,10 +55,11 @@ async def write(call: Call) -> Response:
         body = await call.request.body(MAX_BODY_BYTES)
 
         # Never on the event loop where a small body may be a large one: a few bytes of zstd.
-        size_bytes = len(body) if encoding == "snappy" else max(len(body), INLINE_BYTES + 1)
+        small = encoding == "snappy" and snappy_bytes(body) <= _INLINE_DECODED_BYTES
+        size_bytes = min(len(body), INLINE_BYTES) if small else INLINE_BYTES + 1
 
         def decoded() -> Delivery:
-            return Delivery.of(version.decode(body, encoding))
+            return Delivery.of(version.decode(body, encoding, _known_series(call)))
 
         outcome = await receive(call, version.door, size_bytes, decoded)
         response = outcome.response()
@@ -55,6 +70,13 @@ async def write(call: Call) -> Response:
     if version is _V1:
         return response
     return replace(response, headers=(*response.headers, *_written(outcome)))
+
+
+def _known_series(call: Call) -> Known | None:
+    """The series of the tenant that the decoder need not look at again."""
+    tenant = call.principal.tenant
+    known = call.house.store.known(tenant)
+    return None if known is None else within_limits(known, call.house.limits.of(tenant))
 
 
 def _negotiated(call: Call) -> tuple[_Version, str]:

@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -36,29 +36,30 @@ class QueryMetrics:
         registry.register(self.costs)
         registry.register(self)
 
-    @contextmanager
-    def asked(self, kind: str, org: Callable[[], str], context: Context) -> Iterator["Asking"]:
-        """Follows one query while the block is left open.
+    def asked(self, kind: str, org: Callable[[], str], context: Context) -> "Asking":
+        """Follows one query while what this returns, a context manager, is left open.
 
         *org* tells at the end who asked; '' is somebody without data.
         """
-        asking = Asking(self)
+        return Asking(self, kind, org, context)
+
+    def comes(self) -> None:
         with self._lock:
             self._queued += 1
-        try:
-            yield asking
-        finally:
-            seconds = time.monotonic() - asking.since_seconds
-            with self._lock:
-                asking.ended = True
-                if asking.begun:
-                    self._running -= 1
-                else:
-                    self._queued -= 1
-                if kind not in self._durations:
-                    self._durations[kind] = Durations(_SECONDS)
-                self._durations[kind].add(seconds)
-            self.costs.add(org(), seconds, context.samples_read)
+
+    def ends(self, asking: "Asking") -> None:
+        seconds = time.monotonic() - asking.since_seconds
+        kind = asking.kind
+        with self._lock:
+            asking.ended = True
+            if asking.begun:
+                self._running -= 1
+            else:
+                self._queued -= 1
+            if kind not in self._durations:
+                self._durations[kind] = Durations(_SECONDS)
+            self._durations[kind].add(seconds)
+        self.costs.add(asking.org(), seconds, asking.context.samples_read)
 
     def begins(self, asking: "Asking") -> None:
         with self._lock:
@@ -91,13 +92,25 @@ class QueryMetrics:
 class Asking:
     """One query on its way."""
 
-    __slots__ = ("_metrics", "begun", "ended", "since_seconds")
+    __slots__ = ("_metrics", "begun", "context", "ended", "kind", "org", "since_seconds")
 
-    def __init__(self, metrics: QueryMetrics) -> None:
+    def __init__(
+        self, metrics: QueryMetrics, kind: str, org: Callable[[], str], context: Context
+    ) -> None:
         self._metrics = metrics
+        self.kind = kind
+        self.org = org
+        self.context = context
         self.since_seconds = time.monotonic()
         self.begun = False
         self.ended = False
+
+    def __enter__(self) -> Self:
+        self._metrics.comes()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._metrics.ends(self)
 
     def begins(self) -> None:
         """A worker has taken it up."""
@@ -132,7 +145,10 @@ class OrgCosts:
     def add(self, org: str, seconds: float, samples: int) -> None:
         """Counts one query of *org*; that of nobody ('') with the others."""
         with self._lock:
-            self._cost_of(org).add(_Cost(1, seconds, samples))
+            cost = self._cost_of(org)
+            cost.queries += 1
+            cost.seconds += seconds
+            cost.samples += samples
 
     def _cost_of(self, org: str) -> _Cost:
         if not org or org == OTHER:

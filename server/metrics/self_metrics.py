@@ -25,7 +25,8 @@ from server import connection
 from server.doors.push_groups import PushGroups
 from server.metrics.query_metrics import OTHER, QueryMetrics
 from server.metrics.storage_metrics import StorageCollector
-from server.metrics.tally import Durations
+from server.metrics.tally import Counts, Durations
+from server.metrics.unheard import UnheardWarnings
 from server.settings import PROMETHEUS_VERSION, VERSION
 from tsdb.db import DbStats
 
@@ -52,23 +53,23 @@ class SelfMetrics:
         )
         info.labels(VERSION, PROMETHEUS_VERSION).set(1)
         self.http = HttpMetrics(registry)
-        self.samples = Counter(
+        self.samples = Counts(
             "o11y_ingest_samples",
             "Samples acknowledged as stored, by door.",
             ["door"],
-            registry=registry,
+            registry,
         )
-        self.refused = Counter(
+        self.refused = Counts(
             "o11y_ingest_refused_samples",
             "Samples refused, by door and reason.",
             ["door", "reason"],
-            registry=registry,
+            registry,
         )
-        self.skipped = Counter(
+        self.skipped = Counts(
             "o11y_ingest_skipped",
             "What was in order and is not kept, by door and kind.",
             ["door", "kind"],
-            registry=registry,
+            registry,
         )
         self.limited = Counter(
             "o11y_limited_requests",
@@ -77,6 +78,7 @@ class SelfMetrics:
             registry=registry,
         )
         self.queries = QueryMetrics(registry)
+        self.unheard = UnheardWarnings(registry)
         self.maintenance_failures = Counter(
             "o11y_maintenance_failures", "Rounds of background work that failed.", registry=registry
         )

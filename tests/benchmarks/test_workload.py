@@ -1,11 +1,12 @@
 """The benchmark's workload holds what its description promises."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from benchmarks.queries import QUERIES, QUICK
+from benchmarks.queries import QUERIES
 from benchmarks.remote_write import varint
-from benchmarks.report import advantage
 from benchmarks.workload import Workload, labels_of, scrape_bytes, values_of, varint_columns
 from series.labels import Labels
 from wire.remote_write import decode
@@ -78,7 +79,6 @@ def test_times_are_varints() -> None:
 def test_queries_stay_inside_the_data_on_whole_tenths() -> None:
     """Every repetition of every query asks instants within the workload."""
     workload = Workload(start_ms=1_700_000_040_000)
-    assert set(QUICK) <= {query.name for query in QUERIES}
     for query in QUERIES:
         for repetition in range(query.repetitions + 1):
             asked = query.parameters(workload, repetition)
@@ -88,9 +88,55 @@ def test_queries_stay_inside_the_data_on_whole_tenths() -> None:
                 assert workload.start_ms <= at_ms <= workload.end_ms
 
 
-def test_the_advantage_is_over_the_best_peer() -> None:
-    """Above 1 where ours is better than every peer, below 1 where one peer is better."""
-    row = {"o11y": 10.0, "prometheus": 20.0, "victoria-metrics": 5.0}
-    assert advantage(row, more_is_better=False) == 0.5
-    assert advantage(row, more_is_better=True) == 0.5
-    assert advantage({"o11y": 10.0}, more_is_better=True) is None
+@pytest.mark.parametrize("samples", [30, 50, 100, 150])
+def test_small_requests_hold_parts_of_scrapes_in_order(samples: int) -> None:
+    """No request is larger than asked for; together they hold every sample, in order."""
+    small = Workload(instances=2, span_s=60, samples_per_request=samples, start_ms=SMALL.start_ms)
+    seen: dict[bytes, list[int]] = {}
+    for _, body, count in small.bodies():
+        batch = decode(body).batch
+        assert batch.sample_count == count <= samples
+        for row in range(batch.series_count):
+            seen.setdefault(batch.key(row), []).extend(batch.row_times_ms(row).tolist())
+    assert len(seen) == 200
+    for instance in range(2):
+        for labels in labels_of(instance):
+            assert seen[Labels.of(labels).key] == small.times_ms(instance).tolist()
+
+
+def test_replaced_instances_go_on_under_another_name() -> None:
+    """With churn every instance stops at its tick, and its successor's counters begin at 0."""
+    churned = replace(SMALL, churn=1.0)
+    assert churned.series == 2 * SMALL.series and churned.samples == SMALL.samples
+    ends: dict[bytes, list[int]] = {}
+    for _, body, _ in churned.bodies():
+        batch = decode(body).batch
+        for row in range(batch.series_count):
+            ends.setdefault(batch.key(row), []).extend(batch.row_times_ms(row).tolist())
+    for instance in range(SMALL.instances):
+        at = churned.replaced_at(instance)
+        assert at is not None
+        times = churned.times_ms(instance).tolist()
+        assert ends[Labels.of(labels_of(instance)[0]).key] == times[:at]
+        assert ends[Labels.of(labels_of(instance, successor=True)[0]).key] == times[at:]
+        assert (values_of(churned, instance)[at, :70] == 0).all()
+        assert values_of(churned, instance)[:, :70].min() >= 0
+
+
+def test_only_the_chosen_classes_are_sent() -> None:
+    """Counts of series and samples are those of the classes."""
+    noise = replace(SMALL, classes=("noise", "constants"))
+    assert noise.series == SMALL.instances * 15
+    keys: set[bytes] = set()
+    total = 0
+    for _, body, count in noise.bodies():
+        batch = decode(body).batch
+        total += count
+        keys |= {batch.key(row) for row in range(batch.series_count)}
+    assert total == noise.samples
+    assert keys == {
+        Labels.of(labels).key
+        for instance in range(SMALL.instances)
+        for labels in labels_of(instance)
+        if labels["__name__"] in ("node_cpu_usage", "machine_limit")
+    }

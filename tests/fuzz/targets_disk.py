@@ -23,7 +23,7 @@ from tests.tsdb.make_golden import OPTIONS, exemplified
 from tests.tsdb.test_histograms import histogram
 from tsdb import manifest as manifests
 from tsdb.block import decode_kernels
-from tsdb.block.codec import FrameEncoder, unpack_frame
+from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame
 from tsdb.log import records
 from tsdb.log.check import check_segment
 from tsdb.log.log_reader import read_segment
@@ -97,10 +97,10 @@ def _frame(coding: int) -> bytes:
         np.where(steps == 3, np.nan, steps), np.cumsum(steps * 31 % 7) + 1,
     ]  # fmt: skip
     counts = np.full(len(rows), 30)
-    frame, _ = FrameEncoder([coding]).values(
-        _NUMBER, np.concatenate(rows), np.cumsum(counts) - counts, counts
+    rest, _ = FrameEncoder([coding]).values(
+        np.concatenate(rows), np.cumsum(counts) - counts, counts
     )
-    heads, codes = sections(frame)
+    heads, codes = sections(frame_number(_NUMBER, rest) + rest)
     return struct.pack("<H", len(heads)) + heads + codes
 
 

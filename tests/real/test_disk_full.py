@@ -89,7 +89,9 @@ class Story:
                 "end": self.first_s + min(begin + 999, self.sent - 1),
                 "step": 1,
             }
-            answer = httpx.get(f"{server.url}/api/v1/query_range", params=params, trust_env=False)
+            answer = httpx.get(
+                f"{server.url}/api/v1/query_range", params=params, trust_env=False, timeout=60
+            )
             assert answer.status_code == 200, answer.text
             for row in answer.json()["data"]["result"]:
                 found |= {int(t) - self.first_s: int(value) for t, value in row["values"]}

@@ -14,16 +14,14 @@ with its exact value, and nothing that was never sent.
 | 16 | a tenant with ever new series | test_bomb.py |
 | 18 | late, repeated, conflicting samples | here; tsdb/test_machine.py |
 | 19 | times far ahead, negative, extreme | here |
-| 39 | few files, little memory | here; test_process_limits.py |
+| 39 | few files, little memory | test_process_limits.py |
 
 ``o11y bench faults`` does the like to Prometheus and VictoriaMetrics.
 """
 
-import http.client
 import os
 import random
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -314,67 +312,6 @@ def test_impossible_times_poison_nothing(warm: None, tmp_path: Path) -> None:
             assert counts == {"good": len(TIMES)} | {f"{n}": 1 for n in range(len(TIMES))}
             running.restart()
             assert send(running.url, ({"__name__": "row19", "row": "0"}, [(now_ms, 5.0)]))[0] == 204
-
-
-# Row 39
-
-
-def test_few_files(warm: None, tmp_path: Path) -> None:
-    """Row 39: with 64 open files tenants and connections are turned away, and nothing is lost."""
-    data, now_ms = tmp_path / "data", int(time.time() * 1000)
-    body = write_body([({"__name__": "row39"}, [(now_ms, 39.0)])])
-    acked = []
-    statuses = set()
-    limited = ["prlimit", "--nofile=64:64"]
-    with servers.start_o11y(data, tmp_path / "few.log", prefix=limited) as server:
-        host, port = server.address.split(":")
-        with ExitStack() as stack:
-            for _ in range(100):
-                stack.enter_context(socket.create_connection((host, int(port)), timeout=10))
-        for number in range(90):
-            tenant = f"t{number}"
-            sender = Sender(server.url, {"X-Org-Id": tenant})
-            try:
-                status = sender.send(body)[0]
-            except (OSError, http.client.HTTPException):
-                status = 0
-            statuses.add(status)
-            sender.close()
-            if status == 204:
-                acked.append(tenant)
-        assert server.process.running
-        server.process.kill()
-    assert statuses <= {0, 204, 503}, statuses
-    assert len(acked) >= 5
-    with servers.start_o11y(data, tmp_path / "many.log") as server:
-        for tenant in acked:
-            answer = httpx.get(
-                f"{server.url}/api/v1/query",
-                params={"query": "row39", "time": f"{now_ms / 1000:.3f}"},
-                headers={"X-Org-Id": tenant},
-                trust_env=False,
-            )
-            assert answer.json()["data"]["result"][0]["value"][1] == "39", tenant
-
-
-@pytest.mark.parametrize("megabytes", [600, 3000])
-def test_little_memory(warm: None, tmp_path: Path, megabytes: int) -> None:
-    """Row 39: with a small address space the server serves or ends; nothing is damaged."""
-    one = writer()
-    with Running(SYSTEM, tmp_path) as running:
-        assert one.send_some(running.url, 20) == 20
-        running.kill()
-        limited = ["prlimit", f"--as={megabytes}000000"]
-        argv = [*limited, str(servers.O11Y), "serve", "--data", str(running.data)]
-        with Process([*argv, "--listen", "127.0.0.1:0"], tmp_path / "little.log") as little:
-            wait_for(lambda: not little.running or "Ready after" in little.output, "its end", 30)
-            if little.running:
-                url = re.findall(r"http://127[.0-9]+:\d+", little.output)[0]
-                one.send_some(url, 5, 10)
-            little.kill()
-        running.start()
-        count = count_all(running.url, [one])
-        assert count == Count(count.acked, count.acked)
 
 
 # The command

@@ -47,8 +47,12 @@ def test_the_routes_that_need_no_key() -> None:
     assert {route.path for route in FREE} == {"/-/healthy", "/-/ready", "/ping"}
 
 
-def test_every_guarded_route_wants_a_key(keyed: tuple[Asker, dict[str, dict[str, str]]]) -> None:
+def test_every_guarded_route_wants_a_key(
+    keyed: tuple[Asker, dict[str, dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """401 without, with an unknown and with a malformed key, also where there is no route."""
+    # So many failures would be slowed, which is test_throttle.py's.
+    monkeypatch.setattr("server.access.throttle.FREE_FAILURES", 10**9)
     asker, bearers = keyed
     key = bearers["acme/admin"]["authorization"]
     for headers in (
@@ -243,3 +247,15 @@ def test_features() -> None:
     features, unknown = parse_features("promql-delayed-name-removal, utf8-names,nonsense,")
     assert features == {"promql-delayed-name-removal"}
     assert unknown == ["nonsense"]
+
+
+def test_what_was_admitted_once_opens_nothing_else(asker: Asker) -> None:
+    """The open server judges other headers, and another organization's, anew."""
+    for _ in range(2):
+        assert asker.get("/api/v1/query", query="1").status_code == 200
+        assert asker.get("/api/v1/query", {"via": "x"}, query="1").status_code == 403
+        assert asker.get("/api/v1/query", {"x-org-id": "a/b"}, query="1").status_code == 400
+    asker.write(up("a", 1), headers={"x-org-id": "one"})
+    for _ in range(2):
+        assert asker.values("up", {"x-org-id": "one"}) == {"a": "1"}
+        assert asker.values("up") == asker.values("up", {"x-org-id": "two"}) == {}

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from uvicorn import Config
@@ -30,10 +31,10 @@ async def flood(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    application: object = echo, count: int = 1
+    application: object = echo, count: int = 1, **settings: Any
 ) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
     """*count* clients of a server over *application*."""
-    config = Config(application, log_config=None, lifespan="off", ws="none")  # type: ignore[arg-type]
+    config = Config(application, log_config=None, lifespan="off", ws="none", **settings)  # type: ignore[arg-type]
     state = ServerState()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)

@@ -112,13 +112,19 @@ def test_a_lost_block_is_warned_of(
 
 
 def test_routes_that_cannot_warn_can_be_strict(
-    make_asker: MakeAsker, filled: Asker, tmp_path: Path
+    make_asker: MakeAsker, filled: Asker, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Remote read and federation answer what there is, or fail where they are told to."""
+    """Remote read and federation answer what there is, or fail where they are told to; what they
+    cannot say is counted, and logged once.
+    """
     damaged = _damage_frame(tmp_path)
     asker = make_asker()
     body = request(query(NOW_MS - 300 * MINUTE_MS, NOW_MS, UP))
-    assert asker("POST", "/api/v1/read", content=body).status_code == 200
+    for _ in range(2):
+        assert asker("POST", "/api/v1/read", content=body).status_code == 200
+    assert 'o11y_unheard_warnings_total{door="remote_read"} 2.0' in asker.get("/metrics").text
+    (told,) = [one for one in caplog.records if one.message.startswith("an answer has no place")]
+    assert str(damaged) in str(vars(told)) and "default" in str(vars(told))
     strict = asker("POST", "/api/v1/read?strict=1", content=body)
     assert strict.status_code == 500 and str(damaged) in strict.text
     assert asker.get("/federate", None, **{"match[]": "up", "strict": "1"}).status_code == 200

@@ -168,7 +168,7 @@ def test_a_refusing_disk_is_503_and_the_retry_is_stored_once(
     failed: Future[Appended] = Future()
     failed.set_exception(OSError(28, "No space left on device"))
     with monkeypatch.context() as patch:
-        patch.setattr(Db, "append", lambda db, batch: failed)
+        patch.setattr(Db, "append_here", lambda db, batch, *, may_sync: failed)
         answer = send(asker, export.body)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

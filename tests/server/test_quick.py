@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
-from server.api import query_api, quick
+from server.access import query_limits
+from server.api import metadata_api, query_api, quick
 from server.api.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
 from tests.server.conftest import NOW_MS, Asker, up
+from tests.wire import encode
 
 KIND = ("default", "up", 0, "application/json")
 
@@ -94,3 +96,49 @@ def test_what_is_remembered() -> None:
         queries.learn(("default", "up", number, ""), 0.0)
     assert not queries.knows(("default", "up", 0, ""))
     assert queries.knows(("default", "up", MAX_KNOWN, ""))
+
+
+METADATA: tuple[tuple[str, dict[str, str]], ...] = (
+    ("/api/v1/labels", {}),
+    ("/api/v1/label/job/values", {}),
+    ("/api/v1/label/job/values", {"match[]": "up"}),
+    ("/api/v1/series", {"match[]": "up"}),
+)
+
+
+@pytest.mark.parametrize(("path", "params"), METADATA)
+def test_labels_in_memory_are_told_by_the_loop(
+    asker: Asker, monkeypatch: pytest.MonkeyPatch, path: str, params: dict[str, str]
+) -> None:
+    """From the second time on, with equal answers, and with what came in between."""
+    monkeypatch.setattr(quick, "QUICK_SECONDS", 1e9)
+    monkeypatch.setattr(quick, "SLOW_SECONDS", 1e9)
+    seen: list[bool] = []
+
+    def watched(*arguments: object, **named: object) -> object:
+        seen.append(threading.current_thread() is threading.main_thread())
+        return query_limits.readable(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(metadata_api, "readable", watched)
+    asker.write(up("a", 1))
+    first, second = (asker.get(path, **params).json()["data"] for _ in range(2))
+    assert first == second
+    asker.write(
+        encode.Series([(b"__name__", b"up"), (b"job", b"b"), (b"new", b"x")], [(NOW_MS, 1.0)])
+    )
+    third = asker.get(path, **params).json()["data"]
+    assert len(third) == len(first) + 1
+    assert seen == [False, True, True]
+
+
+def test_labels_on_disk_are_told_by_a_worker(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the index of the block is in memory."""
+    asker.write(up("a", *range(20), step_ms=1_800_000))
+    asker.house.store.maintain()
+    db = asker.house.store.tenant("default")
+    assert db is not None
+    view = db.view()
+    asker.house.store._machine.cache.indexes.clear()
+    assert not view.has_labels_in_memory(0, NOW_MS)
+    assert asker.get("/api/v1/label/job/values").json()["data"] == ["a"]
+    assert view.has_labels_in_memory(0, NOW_MS)

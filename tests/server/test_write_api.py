@@ -111,7 +111,7 @@ def test_a_refusing_disk_is_503(asker: Asker, monkeypatch: pytest.MonkeyPatch) -
     """Senders keep the batch and come again."""
     failed: Future[Appended] = Future()
     failed.set_exception(OSError(28, "No space left on device"))
-    monkeypatch.setattr(Db, "append", lambda db, batch: failed)
+    monkeypatch.setattr(Db, "append_here", lambda db, batch, *, may_sync: failed)
     answer = asker.write(up("a", 1))
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

@@ -1,6 +1,7 @@
 """Helpers of the tests of the write side: databases, faulty disks, reading everything back."""
 
 import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tsdb.store import Store
 
 HOUR_MS = 3_600_000
 NOW_MS = 500_000 * HOUR_MS
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""A directory in memory; None where the system has none."""
 
 Bits = dict[Labels, dict[int, Content]]
 """What a database holds: the bits (or more) of every sample by series and time."""

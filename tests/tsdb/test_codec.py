@@ -15,7 +15,7 @@ from series.batch import STALE_NAN
 from tests.examples import examples
 from tests.tsdb.frame_reader import read_frame, sections
 from tsdb.block import decode_kernels, model_kernels, pack_kernels
-from tsdb.block.codec import FrameEncoder, unpack_frame
+from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame, without_number
 from tsdb.sample.entries import FIRST_TICKET
 
 Segments = list[NDArray[np.uint64]]
@@ -84,7 +84,8 @@ def _encode(
 ) -> tuple[bytes, NDArray[np.uint8]]:
     counts = np.array([len(segment) for segment in segments], dtype=np.int64)
     values = np.concatenate(segments).view(np.float64)
-    return FrameEncoder(codings).values(number, values, np.cumsum(counts) - counts, counts)
+    rest, flags = FrameEncoder(codings).values(values, np.cumsum(counts) - counts, counts)
+    return frame_number(number, rest) + rest, flags
 
 
 def _piece(slot: int, skip: int, take: int) -> NDArray[np.int64]:
@@ -133,7 +134,8 @@ def test_any_times_come_back(coding: int, columns: list[list[int]]) -> None:
     counts = np.array([len(column) for column in rising], dtype=np.int64)
     starts = np.cumsum(counts) - counts
     times = np.concatenate(rising)
-    frame = FrameEncoder([coding]).times(0, times, starts, counts)
+    rest = FrameEncoder([coding]).times(times, starts, counts)
+    frame = frame_number(0, rest) + rest
     assert read_frame(frame) == [column.view(np.uint64).tolist() for column in rising]
     body = unpack_frame(frame, 0)
     out = np.zeros(len(times), dtype=np.int64)
@@ -174,6 +176,31 @@ def test_common_shapes_of_data_are_small() -> None:
     assert _size(np.full(shape, 0.1)) < 0.02
     assert _size(random.normal(50, 8, shape)) < 6.7
     assert _size(random.normal(0, 1, shape)) < 7.5
+
+
+@examples(30)
+@given(seed=st.integers(0, 2**32), shares=st.lists(st.floats(0.01, 0.999), min_size=1, max_size=9))
+def test_symbols_as_frequent_as_may_be_come_back(seed: int, shares: list[float]) -> None:
+    """Steps of any skew, by which symbols get shares from the least to nearly all."""
+    draw = np.random.default_rng(seed)
+    segments = [np.cumsum(draw.geometric(share, 480)).astype(np.float64) for share in shares]
+    words = [segment.view(np.uint64) for segment in segments]
+    frame, _ = _encode(words, codings=[pack_kernels.SPLIT])
+    assert read_frame(frame) == [segment.tolist() for segment in words]
+
+
+def test_another_kind_of_data_is_noticed_at_once() -> None:
+    """The coding that was passed over is tried again where it is the better one."""
+    draw = np.random.default_rng(1)
+    counts = np.full(16, 480)
+    starts = np.cumsum(counts) - counts
+    walks = draw.integers(-90, 90, (16, 480)).cumsum(axis=1).astype(np.float64).reshape(-1)
+    few = draw.choice(draw.random(5), 16 * 480)
+    encoder, alone = FrameEncoder(), FrameEncoder([pack_kernels.PLANES])
+    for values in (walks, few, walks):
+        for _ in range(12):
+            frame, _ = encoder.values(values, starts, counts)
+            assert len(frame) <= len(alone.values(values, starts, counts)[0])
 
 
 def test_a_restart_costs_its_counter_little() -> None:
@@ -236,6 +263,20 @@ def test_a_frame_in_another_place_is_noticed() -> None:
     frame, _ = _encode([_bits(1.0)])
     with pytest.raises(ValueError, match="frame 7 stands where frame 8 belongs"):
         unpack_frame(frame, 8)
+
+
+def test_a_frame_gets_another_number_only_where_it_is_sound() -> None:
+    """With another number it decodes as before; damage is not given a sound checksum."""
+    frame, _ = _encode([_bits(1.0, 2.5, 7.0)])
+    rest = without_number(frame, 7)
+    assert (_decode(frame_number(2**31, rest) + rest, 0, 0, 3, 2**31) == _bits(1.0, 2.5, 7.0)).all()
+    for at in range(len(frame)):
+        damaged = bytearray(frame)
+        damaged[at] ^= 0x10
+        with pytest.raises(ValueError, match="checksum"):
+            without_number(bytes(damaged), 7)
+    with pytest.raises(ValueError, match="frame 7 stands where frame 8 belongs"):
+        without_number(frame, 8)
 
 
 def _repacked(parts: list[bytes]) -> bytes:

@@ -1,6 +1,7 @@
 """Loaded samples read as if they had been written: any order, any age, each once."""
 
 import itertools
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,10 +57,10 @@ def _load(directory: Path, *batches: Sequence[Point]) -> tuple[int, dict[str, in
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(points, min_size=1, max_size=4), st.sampled_from([1, 5, 1 << 20]))
 def test_what_is_loaded_is_read_once(
-    tmp_path_factory: pytest.TempPathFactory, batches: list[list[Point]], buffered: int
+    memory_path: Path, batches: list[list[Point]], buffered: int
 ) -> None:
     """However samples come, the first of each instant stays; others are stored or refused."""
-    directory = tmp_path_factory.mktemp("data")
+    directory = Path(tempfile.mkdtemp(dir=memory_path))
     before, load.BUFFER_SAMPLES = load.BUFFER_SAMPLES, buffered
     try:
         stored, refused = _load(directory, *batches)
@@ -193,7 +194,7 @@ def test_what_is_abandoned_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_refused_act_leaves_what_was_visible(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever act of the disk fails, blocks are there whole or not at all, also after a start."""
     monkeypatch.setattr(load, "BUFFER_SAMPLES", 4)
@@ -205,7 +206,7 @@ def test_a_refused_act_leaves_what_was_visible(
     seen = set()
     for act in itertools.count():
         files = RefusingFiles()
-        store = open_store(tmp_path / str(act), files=files)
+        store = open_store(memory_path / str(act), files=files)
         db = store.tenant_for_write("t")
         append(db, (9, NOW_MS, 9.0))
         files.last_act = files.acts + act
@@ -222,7 +223,7 @@ def test_a_refused_act_leaves_what_was_visible(
         there = everything(db)
         store.close()
 
-        store = open_store(tmp_path / str(act))
+        store = open_store(memory_path / str(act))
         found = everything(store.tenant("t"))
         store.close()
         assert found.pop(labels_of(9)) == there.pop(labels_of(9))

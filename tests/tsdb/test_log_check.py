@@ -11,7 +11,7 @@ from tsdb.damage import Finding
 from tsdb.files import Files
 from tsdb.log.check import check_segment
 
-_TICKS = 4
+_TICKS = 5
 
 
 @pytest.fixture
@@ -59,13 +59,26 @@ def test_a_flipped_bit_is_told_with_series_and_times(log: tuple[Path, list[int]]
     assert named > (ends[1] - ends[0]) * 2 // 3
 
 
-def test_series_that_a_damaged_record_named_are_lost_later_too(
+def test_series_that_a_damaged_record_named_are_named_by_the_next_one(
     log: tuple[Path, list[int]],
 ) -> None:
-    """The samples of later records that nobody can attribute count with it."""
+    """Only the record's own samples are gone."""
     path, ends = log
     flipped = bytearray(path.read_bytes())
     flipped[ends[2] - 1] ^= 1
+    (finding,) = _findings(path, bytes(flipped))
+    assert finding.offset == ends[1]
+    assert (finding.samples, finding.series_count) == (3, 3)
+    assert finding.series == tuple(str(labels_of(s)) for s in range(3))
+    assert finding.text.endswith("are no sound record")
+
+
+def test_series_that_nothing_sound_names_are_lost_later_too(log: tuple[Path, list[int]]) -> None:
+    """Where the next record is damaged as well; later samples of them count with the damage."""
+    path, ends = log
+    flipped = bytearray(path.read_bytes())
+    flipped[ends[2] - 1] ^= 1
+    flipped[ends[3] - 1] ^= 1
     (finding,) = _findings(path, bytes(flipped))
     assert finding.offset == ends[1]
     assert (finding.samples, finding.series_count) == (3 + 1, 3)

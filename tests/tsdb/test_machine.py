@@ -16,6 +16,7 @@ from tests.tsdb.blocks import rows_of
 from tests.tsdb.contents import Content, Value, content, contents, values
 from tests.tsdb.databases import (
     HOUR_MS,
+    MEMORY,
     NOW_MS,
     Bits,
     FaultyFiles,
@@ -62,7 +63,7 @@ class Database(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.root = Path(tempfile.mkdtemp(prefix="o11y-machine-"))
+        self.root = Path(tempfile.mkdtemp(prefix="o11y-machine-", dir=MEMORY))
         self.directory = self.root / "0"
         self.copies = 0
         self.files = FaultyFiles()

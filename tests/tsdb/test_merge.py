@@ -300,9 +300,9 @@ def test_of_a_damaged_source_the_rest_is_merged(place: _Place) -> None:
         place.open()
 
 
-def test_readers_during_merges_deletions_and_retention(tmp_path: Path) -> None:
+def test_readers_during_merges_deletions_and_retention(memory_path: Path) -> None:
     """Each reader finds every sample that must be there, once, and none that was never stored."""
-    place = _Place(tmp_path)
+    place = _Place(memory_path)
     series, oldest = 6, [0]
     deleted_before = [NOW_MS]
     written_until = [NOW_MS]

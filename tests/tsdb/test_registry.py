@@ -1,9 +1,13 @@
 """The registry gives every key one number and finds it again."""
 
+from dataclasses import replace
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from series.batch import build_batch
+from series.known import KnownRows, Numbering
 from series.labels import Labels
 from tests.examples import examples
 from tsdb.head.registry import Registry
@@ -70,3 +74,41 @@ def test_fingerprints_depend_on_the_seed_and_on_every_byte() -> None:
     both = {tuple(pair) for pair in [*first.tolist(), *second.tolist()]}
     assert len(both) == 2 * len(texts)
     assert len({word for pair in both for word in pair}) == 4 * len(texts)
+
+
+def test_rows_that_a_decoder_knew_are_not_looked_up() -> None:
+    """Ids and fingerprints are those that a look-up of all finds; other numberings say nothing."""
+    batch = build_batch((Labels.of({"n": str(n)}), [0], [0.0]) for n in range(9))
+    registry = Registry(b"seed")
+    for first, end in ((0, 3), (3, 6)):
+        rows = np.arange(9)
+        part = batch.take((rows >= first) & (rows < end))
+        registry.add(part, *registry.look_up(part))
+    expected_ids, expected = registry.look_up(batch)
+    for decoded in ([0, 1, 2, 3, 4, 5, -1, -1, -1], [0, -1, 2, -1, -1, 5, -1, -1, -1]):
+        known = KnownRows(registry.numbering, np.array(decoded, dtype=np.int32), False)
+        again = replace(batch, known=known)
+        found_ids, found = registry.look_up(again)
+        assert found_ids.tolist() == expected_ids.tolist()
+        assert (found == expected).all()
+        assert not len(registry.ids_of(again))
+    wrong = np.arange(9, dtype=np.int32)[::-1].copy()
+    foreign = replace(batch, known=KnownRows(Numbering(), wrong, True))
+    assert registry.look_up(foreign)[0].tolist() == expected_ids.tolist()
+    assert not len(registry.ids_of(foreign))
+    mine = replace(batch, known=KnownRows(registry.numbering, wrong, True))
+    assert registry.ids_of(mine).tolist() == wrong.tolist()
+
+
+def test_what_was_not_published_is_not_known() -> None:
+    """Decoders see the series of the last publication, and those that another registry adopts."""
+    batch = build_batch((Labels.of({"n": str(n)}), [0], [0.0]) for n in range(50))
+    registry = Registry(b"seed")
+    registry.add(batch, *registry.look_up(batch))
+    assert registry.known.size == 0
+    registry.publish()
+    known = registry.known
+    assert known.size == 50 and known.numbering is registry.numbering
+    other = Registry(b"seed")
+    other.adopt(registry, np.arange(10, 20))
+    assert other.known.size == 10 and other.known.numbering is not known.numbering

@@ -144,9 +144,9 @@ def test_void_bytes_behind_a_segment_are_not_in_a_snapshot(tmp_path: Path) -> No
     assert _read(made) == bits([(1, NOW_MS, 1.0)])
 
 
-def test_a_snapshot_while_writing_holds_one_instant(tmp_path: Path) -> None:
+def test_a_snapshot_while_writing_holds_one_instant(memory_path: Path) -> None:
     """It holds all acknowledged before the call, and of later writes a beginning without gaps."""
-    store = open_store(tmp_path / "data")
+    store = open_store(memory_path / "data")
     db = store.tenant_for_write("t")
     written: list[Point] = []
     stop = threading.Event()
@@ -181,12 +181,12 @@ def test_a_snapshot_while_writing_holds_one_instant(tmp_path: Path) -> None:
         assert read == bits(written[:count])
 
 
-def test_a_refused_act_leaves_no_snapshot_and_the_next_one_succeeds(tmp_path: Path) -> None:
+def test_a_refused_act_leaves_no_snapshot_and_the_next_one_succeeds(memory_path: Path) -> None:
     """Whichever act of a snapshot fails, no named snapshot is there that is not whole."""
-    sealed, head = _filled(tmp_path / "data")
+    sealed, head = _filled(memory_path / "data")
     for act in itertools.count():
         files = RefusingFiles()
-        store = open_store(tmp_path / "data", files=files)
+        store = open_store(memory_path / "data", files=files)
         files.last_act = files.acts + act
         try:
             store.snapshot("t")
@@ -196,13 +196,13 @@ def test_a_refused_act_leaves_no_snapshot_and_the_next_one_succeeds(tmp_path: Pa
         files.last_act = 1 << 60
         store.close()
 
-        names = Files().listdir(tmp_path / "data" / "snapshots")
+        names = Files().listdir(memory_path / "data" / "snapshots")
         whole = [name for name in names if not name.endswith(".tmp")]
         for name in whole:
-            assert _read(tmp_path / "data" / "snapshots" / name) == bits(sealed + head)
-            Files().remove_tree(tmp_path / "data" / "snapshots" / name)
-        open_store(tmp_path / "data").close()
-        assert Files().listdir(tmp_path / "data" / "snapshots") == []
+            assert _read(memory_path / "data" / "snapshots" / name) == bits(sealed + head)
+            Files().remove_tree(memory_path / "data" / "snapshots" / name)
+        open_store(memory_path / "data").close()
+        assert Files().listdir(memory_path / "data" / "snapshots") == []
         if not fired:
             break
     assert act > 10 and whole
@@ -244,14 +244,14 @@ def test_restore_overwrites_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_a_restore_that_fails_leaves_no_half_tenant(tmp_path: Path) -> None:
+def test_a_restore_that_fails_leaves_no_half_tenant(memory_path: Path) -> None:
     """Whichever act fails, the tenant is there whole or not at all, and a second try succeeds."""
-    sealed, head = _filled(tmp_path / "data")
-    store = open_store(tmp_path / "data")
+    sealed, head = _filled(memory_path / "data")
+    store = open_store(memory_path / "data")
     made = store.snapshot("t")
     store.close()
     for act in itertools.count():
-        target = tmp_path / f"other{act}"
+        target = memory_path / f"other{act}"
         try:
             snapshot.restore(made, target, ["t"], RefusingFiles(act))
             fired = False

@@ -107,6 +107,29 @@ def test_rows_joined_from_several_parts_share_their_times(tmp_path: Path) -> Non
     assert rows_of(got) == [bits(samples) for samples in _merged(parts).values()]
 
 
+def test_damage_in_what_is_joined_is_left_out(tmp_path: Path) -> None:
+    """Where it is found when values are decoded to their place, all else stays as it is."""
+    parts: list[Data] = [
+        {_series(i): [(1000 * p + t, i + t / 7) for t in range(50)] for i in range(40)}
+        for p in range(2)
+    ]
+    blocks = _blocks(tmp_path, BlockCache(QuietFiles()), parts)
+    index = blocks[1].frame_source().index
+    frame = int(index.segment_frames[20])
+    damaged = index.segment_frames == frame
+    assert damaged.sum() == 16
+    path = blocks[1].directory / "data"
+    data = bytearray(path.read_bytes())
+    data[int(index.frame_offsets[frame]) + 20] ^= 1
+    path.write_bytes(data)
+    context = Context()
+    view = View(blocks, SeriesMapCache(1 << 20))
+    got = view.resolve((), FOREVER).read(slice(0, 40), 0, 2**62, context)
+    left = [parts[0], {_series(i): parts[1][_series(i)] for i in np.flatnonzero(~damaged).tolist()}]
+    assert rows_of(got) == [bits(samples) for samples in _merged(left).values()]
+    assert len(context.warnings) == 1 and str(path) in next(iter(context.warnings))
+
+
 def test_only_parts_within_the_range_are_asked(tmp_path: Path) -> None:
     """A series that only lives in parts outside of the hints' range is not found."""
     parts: list[Data] = [{_series(0): [(10, 1.0)]}, {_series(1): [(5000, 2.0)]}]

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from series.batch import STALE_NAN_BITS
+from series.batch import STALE_NAN_BITS, SeriesBatch
 from series.histogram import OFFSET, Histogram
+from series.known import Known
 from series.labels import Labels
 from tests.wire import encode
 from tests.wire.encode import Series
 from tests.wire.histograms import STALE, Broken, Read, Sent, read_fields, sent, slow_histogram
+from tsdb.head.registry import Registry
 from wire.errors import Malformed
 from wire.exemplar_columns import MAX_EXEMPLARS
 from wire.remote_write import decode, decode_message
@@ -23,11 +25,20 @@ Sample = bytes | Histogram
 Row = tuple[Labels, list[int], list[Sample]]
 
 
-def parsed(message: bytes) -> WriteRequest:
+def parsed(message: bytes, known: Known | None = None) -> WriteRequest:
     """The request in *message*, every invariant of its batch checked."""
-    request = decode_message(np.frombuffer(bytearray(message), dtype=np.uint8))
+    request = decode_message(np.frombuffer(bytearray(message), dtype=np.uint8), known)
     request.batch.check()
     return request
+
+
+def known_from(batch: SeriesBatch) -> Known:
+    """The series of *batch*, numbered."""
+    registry = Registry(b"seed")
+    ids, fingerprints = registry.look_up(batch)
+    registry.add(batch, ids, fingerprints)
+    registry.publish()
+    return registry.known
 
 
 def rows(request: WriteRequest) -> list[Row]:
@@ -154,18 +165,19 @@ def slow_labels(pairs: list[tuple[bytes, bytes]]) -> Labels | None:
     return Labels(texts) if texts and dict(texts).get("__name__") else None
 
 
-def agrees(message: bytes) -> None:
-    """The product and the slow reader say the same of *message*."""
+def agrees(message: bytes, known: Known | None = None) -> WriteRequest | None:
+    """The product and the slow reader say the same of *message*; what, unless it is malformed."""
     try:
         expected, refused = slow_rows(message)
     except Broken:
         with pytest.raises(Malformed):
-            parsed(message)
-        return
-    request = parsed(message)
+            parsed(message, known)
+        return None
+    request = parsed(message, known)
     assert repr(rows(request)) == repr(expected)
     assert sum(request.refused.values()) == refused
     assert bool(refused) == bool(request.refusals)
+    return request
 
 
 # --- strategies --------------------------------------------------------------------------------
@@ -175,7 +187,10 @@ texts = st.one_of(
     st.text(max_size=12).map(str.encode),
     st.binary(max_size=6),
 )
-points = st.tuples(st.integers(-(2**63), 2**63 - 1), st.floats(width=64))
+times = st.one_of(
+    st.integers(-(2**63), 2**63 - 1), st.integers(2**35 - 2, 2**42 + 2), st.just(1_700_000_000_000)
+)
+points = st.tuples(times, st.floats(width=64))
 well_formed = st.builds(
     lambda pairs, samples: Series(sorted({**dict(pairs), NAME[0]: b"m"}.items()), samples),
     st.lists(st.tuples(st.sampled_from([b"a", b"b", b"z", b"\xc3\xa9"]), texts)),
@@ -220,6 +235,68 @@ def test_damaged_bodies_are_read_or_refused_alike(message: bytes, data: st.DataO
         at = data.draw(st.integers(0, len(damaged)))
         damaged[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
     agrees(bytes(damaged))
+
+
+@given(st.lists(any_series, max_size=5), st.data())
+@settings(max_examples=200, deadline=None)
+def test_known_series_are_read_as_the_unknown(
+    all_series: list[Series], data: st.DataObject
+) -> None:
+    """Whatever is known, in whatever order it comes and whatever is damaged; ids name the keys."""
+    before = parsed(b"".join(map(encode.series, all_series))).batch
+    known = known_from(
+        before.take(np.arange(before.series_count) % 3 != data.draw(st.integers(0, 3)))
+    )
+    again = data.draw(st.permutations(all_series))
+    message = bytearray(b"".join(map(encode.series, again)))
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(message)))
+        message[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    request = agrees(bytes(message), known)
+    if request is None:
+        return
+    assert request.batch.known is not None
+    numbers = {known_key(known, number): number for number in range(known.size)}
+    ids = request.batch.known.ids.tolist()
+    for row, number in enumerate(ids):
+        assert number in (-1, numbers.get(request.batch.key(row), -1))
+    assert not request.batch.known.are_all or min(ids, default=0) >= 0
+
+
+def known_key(known: Known, number: int) -> bytes:
+    return known.keys[known.key_starts[number] : known.key_starts[number + 1]].tobytes()
+
+
+def test_series_that_come_again_are_known() -> None:
+    """In the order of their numbers or not; those beyond, longer or shorter ones are not."""
+    sample = [(1_700_000_000_000, 1.0)]
+    all_series = [Series([NAME, (b"job", b"%d" % job)], sample) for job in range(40)]
+    known = known_from(parsed(b"".join(map(encode.series, all_series[:30]))).batch)
+    longer = Series([NAME, (b"job", b"7"), (b"z", b"1")], sample)
+    shorter = Series([NAME], sample)
+    moved = [*all_series[5:20], longer, *all_series[3:10], shorter, *all_series[25:40]]
+    batch = parsed(b"".join(map(encode.series, moved)), known).batch
+    assert batch.known is not None and not batch.known.are_all
+    assert batch.known.numbering is known.numbering
+    expected = [*range(5, 20), -1, *range(3, 10), -1, *range(25, 30), *[-1] * 10]
+    assert batch.known.ids.tolist() == expected
+    part = batch.take(np.array(expected) >= 0)
+    assert part.known is not None and part.known.are_all
+
+
+def test_labels_behind_a_known_key_are_judged() -> None:
+    """A series that goes on with labels, at once or behind its samples, is not the known one."""
+    known = known_from(parsed(encode.series(Series([NAME, (b"job", b"a")], [(1, 1.0)]))).batch)
+    labels = encode.label(*NAME) + encode.label(b"job", b"a")
+    for rest in (
+        encode.label(b"z", b"1") + encode.sample(1, 1.0),
+        encode.sample(1, 1.0) + encode.label(b"z", b"1"),
+        encode.sample(1, 1.0) + encode.label(b"a", b"1"),
+        b"\x8a\x00" + encode.label(b"z", b"1")[1:] + encode.sample(1, 1.0),
+    ):
+        request = agrees(encode.chunk(1, labels + rest), known)
+        assert request is not None and request.batch.known is not None
+        assert request.batch.known.ids.tolist() == [-1]
 
 
 @given(st.binary(max_size=200))

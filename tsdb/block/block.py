@@ -21,7 +21,6 @@ from series.batch import SeriesBatch
 from series.matcher import Matcher
 from series.ports import StorageError, go_on
 from tsdb.block import decode_kernels
-from tsdb.block import kernels as block_kernels
 from tsdb.block.cache import BlockCache
 from tsdb.block.codec import unpack_frame
 from tsdb.block.entry_index import EntryIndex
@@ -33,25 +32,19 @@ from tsdb.block.format import (
     check_data_header,
     unpack_meta,
 )
+from tsdb.block.frame_source import FrameSource
 from tsdb.block.index import BlockIndex, parse_index
 from tsdb.block.index_copy import read_index, write_index
+from tsdb.block.planned_read import PlannedRead
 from tsdb.damage import FRAME, INDEX, Finding, Lost
 from tsdb.lru import Lru
 from tsdb.sample.entries import Entries, entry_numbers, leave_out, ticket_places, unbox
 from tsdb.versions import UnsupportedFormat
-from tsdb.view.part import PartLost, PartRows, Refs
+from tsdb.view.part import PartLost, PartRows, ReadAnew, Refs
 
 Int64s = NDArray[np.int64]
 
 _numbers = itertools.count()
-
-
-class _DamagedFrame(Exception):
-    """A frame cannot be what was written; its number, and what is wrong."""
-
-    def __init__(self, frame: int, text: str) -> None:
-        super().__init__(text)
-        self.frame = frame
 
 
 class Block:
@@ -88,6 +81,10 @@ class Block:
     @property
     def on_disk(self) -> bool:
         return True
+
+    @property
+    def has_labels_in_memory(self) -> bool:
+        return self.index_bytes > 0
 
     @property
     def token(self) -> Hashable:
@@ -140,6 +137,10 @@ class Block:
         twin._cache = self._cache.apart(frame_bytes)
         return twin
 
+    def frame_source(self) -> FrameSource:
+        """Its frames as they stand, where none is known to be damaged; raises as these do."""
+        return FrameSource(self._data, self.sequence, self._loaded(), self._cache)
+
     @property
     def index_bytes(self) -> int:
         """The memory that the index takes at the moment."""
@@ -168,10 +169,23 @@ class Block:
         while True:
             index = self._loaded()
             try:
-                return self._read(index, refs, start_ms, end_ms)
-            except _DamagedFrame as found:
-                offset = int(index.frame_offsets[found.frame])
-                self.leave_out(Finding(FRAME, self._data, offset, str(found), frame=found.frame))
+                batch = self._planned(index, refs, start_ms, end_ms).batch()
+                if index.entries is None:
+                    return batch
+                return self._unboxed(index, index.entries, batch)
+            except ReadAnew:
+                continue
+
+    def plan(self, refs: Refs, start_ms: int, end_ms: int) -> PlannedRead | None:
+        """What ``read`` would decode; None where there may be more than floats.
+
+        It raises ReadAnew where it comes upon damage.
+        """
+        index = self._loaded()
+        return None if index.entries else self._planned(index, refs, start_ms, end_ms)
+
+    def _planned(self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int) -> PlannedRead:
+        return PlannedRead(index, refs, start_ms, end_ms, partial(self._decode, index))
 
     def leave_out(self, finding: Finding) -> None:
         """Notes a damaged frame, whose samples are left out from now on."""
@@ -186,41 +200,6 @@ class Block:
         return [
             Lost(file, one.reach.min_time_ms, one.reach.max_time_ms, one.text) for one in damage
         ]
-
-    def _read(self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        refs = np.ascontiguousarray(refs, dtype=np.int64)
-        sequences, skips, places, ends, pieces, runs = block_kernels.plan_times(
-            index.series_lines[refs],
-            index.line_bounds,
-            index.line_columns,
-            index.column_first_ms,
-            index.column_last_ms,
-            index.column_counts,
-            index.time_frames,
-            start_ms,
-            end_ms,
-        )
-        times_ms = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
-        self._decode(index, decode_kernels.decode_times, pieces, runs, times_ms)
-        offsets, time_starts, pieces, runs = block_kernels.plan_values(
-            refs,
-            sequences,
-            skips,
-            places,
-            ends,
-            times_ms,
-            index.line_columns,
-            index.series_segments,
-            index.segment_frames,
-            index.segment_slots,
-            index.column_counts,
-            start_ms,
-            end_ms,
-        )
-        values = np.empty(int(offsets[-1]))
-        self._decode(index, decode_kernels.decode_values, pieces, runs, values)
-        batch = SeriesBatch(values, times_ms, offsets, time_starts)
-        return batch if index.entries is None else self._unboxed(index, index.entries, batch)
 
     def _unboxed(self, index: BlockIndex, entries: EntryIndex, batch: SeriesBatch) -> SeriesBatch:
         """*batch* with the entries in the place of its tickets, without those that are lost."""
@@ -246,12 +225,22 @@ class Block:
         runs: Int64s,
         out: NDArray[np.float64] | Int64s,
     ) -> None:
-        """Decodes all *pieces*, frame by frame, into *out*."""
-        for first, end in itertools.pairwise(runs.tolist()):
-            frame = int(pieces[0, first])
-            body = self._cache.frame((self._number, frame), partial(self._load_frame, index, frame))
+        """Decodes all *pieces*, frame by frame, into *out*; ReadAnew where one is damaged."""
+        bounds = runs.tolist()
+        frames = pieces[0, runs[:-1]].tolist()
+        held, number = self._cache.frames, self._number
+        for frame, first, end in zip(frames, bounds, bounds[1:], strict=False):
+            body = held.get((number, frame))
+            if body is None:
+                body = self._load_frame(index, frame)
+                held.put((number, frame), body, body.nbytes)
             if not kernel(body, pieces, first, end, out):
-                raise _DamagedFrame(frame, "frame does not hold the samples it should")
+                raise self._noted(index, frame, "frame does not hold the samples it should")
+
+    def _noted(self, index: BlockIndex, frame: int, text: str) -> ReadAnew:
+        offset = int(index.frame_offsets[frame])
+        self.leave_out(Finding(FRAME, self._data, offset, text, frame=frame))
+        return ReadAnew()
 
     def _load_frame(self, index: BlockIndex, frame: int) -> NDArray[np.uint8]:
         start, end = index.frame_offsets[frame : frame + 2].tolist()
@@ -262,7 +251,7 @@ class Block:
         except OSError as error:
             raise StorageError(f"cannot read {self._data} at offset {start}: {error}") from error
         except ValueError as error:
-            raise _DamagedFrame(frame, str(error)) from None
+            raise self._noted(index, frame, str(error)) from None
 
     def _loaded(self) -> BlockIndex:
         indexes: Lru[int, BlockIndex] = self._cache.indexes

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tsdb.block.codec import frame_number
 from tsdb.block.format import (
     DATA_HEADER,
     FrameKind,
@@ -38,10 +39,13 @@ class DataFile:
         """The number of the frame that is added next."""
         return len(self.frame_bytes)
 
-    def add(self, frame: bytes, kind: FrameKind) -> None:
-        self.frame_bytes.append(len(frame))
+    def add(self, rest: bytes, kind: FrameKind) -> None:
+        """Adds the next frame, of which *rest* is what follows its number."""
+        number = frame_number(self.next_frame, rest)
+        self.frame_bytes.append(len(number) + len(rest))
         self.frame_kinds.append(kind)
-        self._write(frame)
+        self._write(number)
+        self._write(rest)
 
     def section(self) -> list[bytes]:
         """What the index says of the frames."""

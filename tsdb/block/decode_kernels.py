@@ -53,57 +53,62 @@ def _locate(body: Any, places: Any, odds: Any) -> Any:
 
 
 @helper
-def _add_up(steps: Any, skip: Any, take: Any, low: Any, factor: Any, out: Any, at: Any) -> None:
-    """``out[at]`` holds the segment's first number; the running sum of the steps behind it."""
-    total = out[at]
-    for i in range(1, skip):
+def _add_up(steps: Any, skip: Any, base: Any, low: Any, factor: Any, out: Any) -> None:
+    """The running sum of a segment's first number, *base*, and the steps behind it."""
+    passed = np.int64(0)
+    for step in steps[1 : skip + 1]:
+        passed += np.int64(step)
+    total = base + low * skip + factor * passed
+    out[0] = total
+    rest, steps = out[1:], steps[skip + 1 :]
+    if factor == 1:
+        for i in range(len(rest)):
+            total += low + np.int64(steps[i])
+            rest[i] = total
+        return
+    for i in range(len(rest)):
         total += low + factor * np.int64(steps[i])
-    for i in range(max(1, skip), skip + take):
-        total += low + factor * np.int64(steps[i])
-        out[at + i - skip] = total
+        rest[i] = total
 
 
 @helper
-def _lift(steps: Any, skip: Any, take: Any, low: Any, factor: Any, out: Any, at: Any) -> None:
-    for i in range(take):
-        out[at + i] = low + factor * np.int64(steps[skip + i])
+def _lift(steps: Any, skip: Any, low: Any, factor: Any, out: Any) -> None:
+    steps = steps[skip:]
+    for i in range(len(out)):
+        out[i] = low + factor * np.int64(steps[i])
 
 
 @helper
-def _decode_numbers(
-    body: Any, place: Any, head: Any, skip: Any, take: Any, out: Any, at: Any
-) -> None:
-    """Integers ``skip`` up to ``skip + take`` of a PLAIN or DELTA segment; some, at least."""
+def _decode_numbers(body: Any, place: Any, head: Any, skip: Any, out: Any) -> None:
+    """Integers ``skip`` up to ``skip + len(out)`` of a PLAIN or DELTA segment; some, at least."""
     width = body[head + 2]
-    end = place + width * (skip + take)
+    end = place + width * (skip + len(out))
     base = np.int64(load_u64(body, head + 8))
     factor = np.int64(load_u64(body, head + 24))
     low = np.int64(load_u64(body, head + 16)) * factor
     if body[head] == PLAIN:
         low += base
         if width == 0:
-            out[at : at + take] = low
+            out[:] = low
         elif width == 1:
-            _lift(body[place:end], skip, take, low, factor, out, at)
+            _lift(body[place:end], skip, low, factor, out)
         elif width == 2:
-            _lift(body[place:end].view(np.uint16), skip, take, low, factor, out, at)
+            _lift(body[place:end].view(np.uint16), skip, low, factor, out)
         elif width == 4:
-            _lift(body[place:end].view(np.uint32), skip, take, low, factor, out, at)
+            _lift(body[place:end].view(np.uint32), skip, low, factor, out)
         else:
-            _lift(body[place:end].view(np.uint64), skip, take, low, factor, out, at)
-        return
-    out[at] = base
-    if width == 0:
-        for i in range(take):
-            out[at + i] = base + (skip + i) * low
+            _lift(body[place:end].view(np.uint64), skip, low, factor, out)
+    elif width == 0:
+        for i in range(len(out)):
+            out[i] = base + (skip + i) * low
     elif width == 1:
-        _add_up(body[place:end], skip, take, low, factor, out, at)
+        _add_up(body[place:end], skip, base, low, factor, out)
     elif width == 2:
-        _add_up(body[place:end].view(np.uint16), skip, take, low, factor, out, at)
+        _add_up(body[place:end].view(np.uint16), skip, base, low, factor, out)
     elif width == 4:
-        _add_up(body[place:end].view(np.uint32), skip, take, low, factor, out, at)
+        _add_up(body[place:end].view(np.uint32), skip, base, low, factor, out)
     else:
-        _add_up(body[place:end].view(np.uint64), skip, take, low, factor, out, at)
+        _add_up(body[place:end].view(np.uint64), skip, base, low, factor, out)
 
 
 @kernel(f"b1({_BYTES}, {_PIECES}, i8, i8, f8[::1])")
@@ -130,20 +135,20 @@ def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> boo
         scheme, exponent = body[head], body[head + 1]
         base = load_u64(body, head + 8)
         if scheme == CONSTANT:
-            for i in range(take):
-                bits[place + i] = base
+            bits[place : place + take] = base
         elif scheme == COUNTED:
             for i in range(take):
                 bits[place + i] = base + np.uint64(skip + i)
         else:
-            _decode_numbers(body, places[s], head, skip, take, numbers, place)
+            integers, floats = numbers[place : place + take], out[place : place + take]
+            _decode_numbers(body, places[s], head, skip, integers)
             if exponent == 0:
                 for i in range(take):
-                    out[place + i] = np.float64(numbers[place + i])
+                    floats[i] = np.float64(integers[i])
             elif exponent != _BITS:
                 power = _POWERS[exponent]
                 for i in range(take):
-                    out[place + i] = np.float64(numbers[place + i]) / power
+                    floats[i] = np.float64(integers[i]) / power
             for odd in range(np.int64(_load(body, head + 6, 2))):
                 at = np.int64(_load(body, odds[s] + _ODD * odd, 2)) - skip
                 if 0 <= at < take:
@@ -164,5 +169,5 @@ def decode_times(body: Any, pieces: Any, first: int, end: int, out: Any) -> bool
         head = _PREAMBLE + _HEAD * s
         if s >= segments or count != np.int64(_load(body, head + 4, 2)) or body[head] < PLAIN:
             return False
-        _decode_numbers(body, places[s], head, 0, count, out, pieces[4, k])
+        _decode_numbers(body, places[s], head, 0, out[pieces[4, k] : pieces[4, k] + count])
     return True

@@ -142,7 +142,7 @@ class EntryWriter:
         )  # fmt: skip
         lengths = np.repeat(runs.lengths, runs.widths)
         number = self._data.next_frame
-        frame, _ = self._encoder.values(number, columns, np.cumsum(lengths) - lengths, lengths)
+        frame, _ = self._encoder.values(columns, np.cumsum(lengths) - lengths, lengths)
         self._data.add(frame, FrameKind.ENTRIES)
         slots = np.cumsum(runs.widths) - runs.widths
         frames = np.full(len(slots), number)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from series.batch import SeriesBatch
 from tsdb.block import layout_kernels as kernels
 from tsdb.block.codec import SEGMENT_REST_SAMPLES, SEGMENT_SAMPLES
 
@@ -113,10 +114,31 @@ class Segments(NamedTuple):
     layout: Layout
 
 
+class FinishedGroups(NamedTuple):
+    """Whole groups of rows whose frames are there already, from other blocks.
+
+    ``rows`` are their keys: the batch holds no samples. ``group_rows`` int64[G] is how many each
+    group has; of the ``segments`` only ``starts`` mean nothing, their times lie in ``times_ms``.
+    ``flags`` uint8 are those of the segments. ``frames`` are what follows the number of each.
+    """
+
+    rows: SeriesBatch
+    group_rows: Int64s
+    segments: Segments
+    times_ms: Int64s
+    flags: NDArray[np.uint8]
+    frames: list[bytes]
+
+
+def segments_of(lengths: Int64s) -> Int64s:
+    """Into how many segments rows with so many samples are cut."""
+    return np.maximum(1, -((SEGMENT_REST_SAMPLES - lengths) // SEGMENT_SAMPLES))
+
+
 def cut(rows: Rows, group_rows: Int64s) -> Segments:
     """Cuts *rows*, which make up whole groups, into segments."""
     lengths = np.diff(rows.offsets)
-    row_segments = np.maximum(1, -((SEGMENT_REST_SAMPLES - lengths) // SEGMENT_SAMPLES))
+    row_segments = segments_of(lengths)
     layout = lay_out(row_segments, group_rows)
     row = np.repeat(np.arange(len(lengths)), row_segments)[layout.order]
     kth = layout.order - (np.cumsum(row_segments) - row_segments)[row]

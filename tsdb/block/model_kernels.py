@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from series.jit import helper, kernel
+from tsdb.decimal_helpers import are_short, scale
+from tsdb.sum_helpers import total_of
 
 _INT64 = "Array(i8, 1, 'C', True)"
 _FLOAT64 = "Array(f8, 1, 'C', True)"
@@ -30,10 +32,7 @@ HEAD_FIELDS = 12
 
 _FIRST_TICKET = np.int64(0x7FFF << 48)
 _STALE_BITS = np.uint64(0x7FF0000000000002)
-_POWERS = np.array([10.0**e for e in range(23)])
-_MAX_EXPONENT = 15
-_LONG = np.int64(1 << 50)
-"""Decimals of so many digits are no decimals, but doubles that could be anything."""
+_ONE = np.uint64(1)
 _MAX_SPAN = 9e18
 """Differences of numbers that lie farther apart might wrap around, and factors do not survive."""
 _SLOPE_BITS = np.int64(10)
@@ -46,78 +45,40 @@ or three bytes, and what is measured on some samples may be chance."""
 
 
 @helper
-def _as_scaled(value: Any, exponent: Any) -> Any:
-    """(exact, n): whether ``n / 10**exponent`` is *value*, bit for bit, and n."""
-    if value == 0.0 and np.copysign(1.0, value) < 0.0:
-        return False, 0
-    if exponent == 0:
-        if not abs(value) < 4611686018427387904.0:
-            return False, 0
-        whole = np.int64(value)
-        return np.float64(whole) == value, whole
-    scaled = value * _POWERS[exponent]
-    if not abs(scaled) < 9007199254740992.0:
-        return False, 0
-    whole = np.int64(np.rint(scaled))
-    return np.float64(whole) / _POWERS[exponent] == value, whole
+def _common_factor(numbers: Any) -> Any:
+    """(odd part, power of two) of the greatest number that divides all differences to the first.
 
-
-@helper
-def _scale(values: Any, start: Any, count: Any, whole: Any, odd: Any) -> Any:
-    """(exponent, odd count): values as ``whole / 10**exponent``, the positions that are odd.
-
-    The exponent is -1 where too many are odd. An odd position repeats its predecessor in *whole*.
+    1 and 0 where all are equal.
     """
-    most = count // 32 + 2
-    exponent = 0
-    while True:
-        odd_count = 0
-        previous = np.int64(0)
-        higher = exponent
-        for i in range(count):
-            value = values[start + i]
-            exact, number = _as_scaled(value, exponent)
-            if not exact and value != 0.0 and np.isfinite(value):
-                higher = exponent + 1
-                while higher <= _MAX_EXPONENT and not exact:
-                    exact, number = _as_scaled(value, higher)
-                    if not exact:
-                        higher += 1
-                if exact:
-                    break
-                higher = exponent
-            if not exact:
-                if odd_count == most:
-                    return -1, 0
-                odd[odd_count] = i
-                odd_count += 1
-                number = previous
-            whole[i] = number
-            previous = number
-        if higher == exponent:
-            break
-        exponent = higher
-    if odd_count == count:
-        return -1, 0
-    good = 0
-    while good < odd_count and odd[good] == good:
-        good += 1
-    for i in range(good):
-        whole[i] = whole[good]
-    return exponent, odd_count
-
-
-@helper
-def _common_factor(numbers: Any, count: Any) -> Any:
-    """The greatest number that divides every difference to the first; 1 where all are equal."""
+    ones = np.int64(0)
+    for i in range(len(numbers)):
+        ones |= numbers[i] - numbers[0]
+    if ones == 0:
+        return np.int64(1), np.int64(0)
+    twos = np.int64(0)
+    while (ones >> twos) & 1 == 0:
+        twos += 1
     factor = np.int64(0)
-    for i in range(1, count):
-        a = abs(numbers[i] - numbers[0])
+    for i in range(len(numbers)):
+        a = abs(numbers[i] - numbers[0]) >> twos
         while a != 0:
             factor, a = a, factor % a
         if factor == 1:
             break
-    return max(factor, np.int64(1))
+    return factor, twos
+
+
+@helper
+def _divide(steps: Any, odd_part: Any, twos: Any) -> None:
+    """Divides *steps*, all of which are multiples, by ``odd_part << twos``.
+
+    An odd number has an inverse modulo 2^64; each turn doubles the bits of it that are right.
+    """
+    inverse = odd_part
+    for _ in range(5):
+        inverse *= 2 - odd_part * inverse
+    for i in range(len(steps)):
+        steps[i] = (steps[i] >> twos) * inverse
 
 
 @helper
@@ -127,24 +88,57 @@ def _sample_steps(numbers: Any, order: Any, others: Any, factor: Any, out: Any) 
     *order* 0: the steps are the numbers, 1: their differences. *others*, steps of the segment
     before, are taken away, where there are any.
     """
-    count = len(numbers)
-    stride = 2 if count > 64 else 1
-    found = 0
-    for i in range(1, count, stride):
-        out[found] = float(numbers[i] - (numbers[i - 1] if order else numbers[0]))
-        found += 1
+    stride = np.uint64(2 if len(numbers) > 64 else 1)
+    found = (np.uint64(len(numbers)) + stride - _ONE - _ONE) // stride
+    if order and stride > 1:
+        for k in range(found):
+            out[k] = float(numbers[k + k + _ONE] - numbers[k + k])
+    elif order:
+        for k in range(found):
+            out[k] = float(numbers[k + _ONE] - numbers[k])
+    else:
+        first = numbers[0]
+        for k in range(found):
+            out[k] = float(numbers[k * stride + _ONE] - first)
     if len(others) > 0:
         for k in range(found):
-            out[k] -= float(others[1 + k * stride] * factor)
-    return found, stride
+            out[k] -= float(others[k * stride + _ONE] * factor)
+    return np.int64(found), np.int64(stride)
 
 
 @helper
-def _line(steps: Any) -> Any:
-    """(mean, level, slope) of steps and of the line through them, without those far away."""
-    mean = level = slope = 0.0
-    radius = np.inf
-    for _ in range(3):
+def _line(steps: Any, first: Any, second: Any) -> Any:
+    """(mean, level, slope) of steps and of the line through them, without those far away.
+
+    *first* and *second* are scratch.
+    """
+    count = len(steps)
+    if count < 3:
+        return 0.0, 0.0, 0.0
+    for i in range(count):
+        first[i] = steps[i]
+        second[i] = steps[i] * float(i)
+    sum_y, sum_xy = total_of(first, count), total_of(second, count)
+    seen = float(count)
+    middle = 0.5 * (seen - 1.0)
+    slope = (sum_xy - middle * sum_y) / (seen * (seen * seen - 1.0) / 12.0)
+    mean = sum_y / seen
+    level = mean - slope * middle
+    for i in range(count):
+        first[i] = second[i] = abs(steps[i] - level - slope * float(i))
+    radius = _FAR * total_of(first, count) / seen + 1.0
+    far = 0
+    for i in range(count):
+        far += second[i] > radius
+    if far == 0:
+        return mean, level, slope
+    return _line_of_near(steps, mean, level, slope, radius)
+
+
+@helper
+def _line_of_near(steps: Any, mean: Any, level: Any, slope: Any, radius: Any) -> Any:
+    """As ``_line``, without the steps more than *radius* away from the line so far."""
+    for _ in range(2):
         seen = sum_x = sum_y = sum_xx = sum_xy = 0.0
         x = 0.0
         for i in range(len(steps)):
@@ -177,24 +171,25 @@ def _line(steps: Any) -> Any:
 def _mean_bits(steps: Any, level: Any, slope: Any, scratch: Any) -> Any:
     """The mean of log2(1 + distance to the line), read off the floats' own bits."""
     for i in range(len(steps)):
-        scratch[i] = 1.0 + abs(steps[i] - level - slope * i)
-    words = scratch.view(np.int64)
-    total = np.int64(0)
+        scratch[i] = 1.0 + abs(steps[i] - level - slope * float(i))
+    words = scratch.view(np.uint64)
+    total = np.uint64(0)
     for i in range(len(steps)):
-        total += words[i] >> 20
+        total += words[i] >> np.uint64(20)
     return float(total) / (1 << 32) / max(1, len(steps)) - 1023.0
 
 
 @helper
-def _estimate(numbers: Any, order: Any, others: Any, factor: Any, steps: Any, scratch: Any) -> Any:
+def _estimate(numbers: Any, order: Any, others: Any, factor: Any, scratch: Any) -> Any:
     """(about how many bits a step takes, the slope by which it does so)."""
-    found, stride = _sample_steps(numbers, order, others, factor, steps)
-    own = steps[:found]
-    mean, level, slope = _line(own)
-    flat = _mean_bits(own, mean, 0.0, scratch)
+    first, second = scratch[1], scratch[2]
+    found, stride = _sample_steps(numbers, order, others, factor, scratch[0])
+    own = scratch[0, :found]
+    mean, level, slope = _line(own, first, second)
+    flat = _mean_bits(own, mean, 0.0, first)
     if order or len(others) > 0:
-        flat = min(flat, _mean_bits(own, 0.0, 0.0, scratch))
-    sloped = _mean_bits(own, level, slope, scratch)
+        flat = min(flat, _mean_bits(own, 0.0, 0.0, first))
+    sloped = _mean_bits(own, level, slope, first)
     if (flat - sloped) * len(numbers) > _GAIN and abs(slope) < _MAX_SLOPE:
         return sloped, slope / stride
     return flat, 0.0
@@ -236,11 +231,11 @@ def _model(
         lowest = min(lowest, numbers[i])
         highest = max(highest, numbers[i])
     fits = float(highest) - float(lowest) < _MAX_SPAN
-    factor = _common_factor(numbers, count) if fits else np.int64(1)
+    odd_part, twos = _common_factor(numbers) if fits else (np.int64(1), np.int64(0))
+    factor = odd_part << twos
     nothing = before[:0]
-    first, second = scratch[0], scratch[1]
-    best, slope = _estimate(numbers, 0, nothing, factor, first, second)
-    bits, other = _estimate(numbers, 1, nothing, factor, first, second)
+    best, slope = _estimate(numbers, 0, nothing, factor, scratch)
+    bits, other = _estimate(numbers, 1, nothing, factor, scratch)
     order = leans = 0
     if heads[s, EXPONENT] == BITS and _repeat(numbers):
         slope = 0.0
@@ -249,7 +244,7 @@ def _model(
             best, slope, order = bits, other, 1
         if len(before) == count and _are_alike(heads[s - 1], heads[s, EXPONENT], factor):
             same = heads[s - 1, SCHEME] - PLAIN
-            bits, other = _estimate(numbers, same, before, factor, first, second)
+            bits, other = _estimate(numbers, same, before, factor, scratch)
             if (best - bits) * count > _GAIN:
                 slope, order, leans = other, same, 1
     line = np.int64(np.rint(slope / factor * (1 << _SLOPE_BITS)))
@@ -260,14 +255,13 @@ def _model(
     heads[s, SLOPE] = line
     steps[0] = 0
     if order:
-        for i in range(1, count):
-            steps[i] = numbers[i] - numbers[i - 1]
+        for i in range(np.uint64(count - 1)):
+            steps[i + _ONE] = numbers[i + _ONE] - numbers[i]
     else:
-        for i in range(1, count):
+        for i in range(count):
             steps[i] = numbers[i] - numbers[0]
     if factor > 1:
-        for i in range(1, count):
-            steps[i] //= factor
+        _divide(steps, odd_part, twos)
     for i in range(count):
         codes[i] = steps[i] - ((line * i) >> _SLOPE_BITS)
     if leans:
@@ -278,22 +272,14 @@ def _model(
 
 
 @helper
-def _are_short(numbers: Any) -> Any:
-    longest = np.int64(0)
-    for i in range(len(numbers)):
-        longest = max(longest, abs(numbers[i]))
-    return longest < _LONG
-
-
-@helper
-def _are_counted(bits: Any, start: Any, count: Any) -> Any:
+def _are_counted(bits: Any) -> Any:
     """Whether these are tickets of consecutive entries."""
-    if np.int64(bits[start]) < _FIRST_TICKET:
+    if np.int64(bits[0]) < _FIRST_TICKET:
         return False
     i = 0
-    while i < count and bits[start + i] == bits[start] + np.uint64(i):
+    while i < len(bits) and bits[i] == bits[0] + np.uint64(i):
         i += 1
-    return i == count
+    return i == len(bits)
 
 
 @kernel(f"i8({_FLOAT64}, {_INT64}, {_INT64}, i8[:, ::1], i8[::1], i8[::1], u1[::1])")
@@ -309,45 +295,45 @@ def model_values(
     """
     steps = np.empty(len(codes), np.int64)
     before = steps[:0]
-    scratch = np.empty((2, max(counts.max(), 1)))
+    scratch = np.empty((3, max(counts.max(), 1)))
     whole = np.empty(max(counts.max(), 1), np.int64)
     odd = np.empty(len(whole), np.int64)
-    bits = values.view(np.uint64)
+    words = values.view(np.uint64)
     done = np.int64(0)
     odd_total = 0
     heads[:] = 0
     for s in range(len(starts)):
-        start, count = starts[s], counts[s]
+        count = counts[s]
         end = done + count
-        first = bits[start]
-        same = True
-        flag = 0
+        own = values[starts[s] : starts[s] + count]
+        bits = words[starts[s] : starts[s] + count]
+        changes = np.uint64(0)
+        stale = 0
         for i in range(count):
-            same = same and bits[start + i] == first
-            if bits[start + i] == _STALE_BITS:
-                flag |= HAS_STALE
+            changes |= bits[i] ^ bits[0]
+            stale += bits[i] == _STALE_BITS
+        flags[s] = HAS_STALE if stale > 0 else 0
         heads[s, COUNT] = count
-        heads[s, BASE] = np.int64(first)
-        if same:
-            flag |= IS_CONSTANT
-        elif _are_counted(bits, start, count):
+        heads[s, BASE] = np.int64(bits[0])
+        if changes == 0:
+            flags[s] |= IS_CONSTANT
+        elif _are_counted(bits):
             heads[s, SCHEME] = COUNTED
         else:
-            exponent, odd_count = _scale(values, start, count, whole, odd)
-            if exponent < 0 or (exponent > 0 and not _are_short(whole[:count])):
+            exponent, odd_count = scale(own, bits, whole, odd)
+            if exponent < 0 or (exponent > 0 and not are_short(whole[:count])):
                 odd_count = 0
                 exponent = BITS
                 for i in range(count):
-                    whole[i] = np.int64(bits[start + i])
+                    whole[i] = np.int64(bits[i])
             heads[s, EXPONENT] = exponent
             heads[s, ODD] = odd_count
             _model(whole[:count], heads, s, steps[done:end], codes[done:end], before, scratch)
             before = steps[done:end]
             for k in range(odd_count):
                 odds[2 * odd_total] = odd[k]
-                odds[2 * odd_total + 1] = np.int64(bits[start + odd[k]])
+                odds[2 * odd_total + 1] = np.int64(bits[odd[k]])
                 odd_total += 1
-        flags[s] = flag
         done = end
     return odd_total
 
@@ -357,7 +343,7 @@ def model_times(times: Any, starts: Any, counts: Any, heads: Any, codes: Any) ->
     """As ``model_values``, of int64 numbers; any numbers survive."""
     steps = np.empty(len(codes), np.int64)
     before = steps[:0]
-    scratch = np.empty((2, max(counts.max(), 1)))
+    scratch = np.empty((3, max(counts.max(), 1)))
     done = np.int64(0)
     heads[:] = 0
     for s in range(len(starts)):

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from series.jit import helper, kernel
+from tsdb.sum_helpers import total_of
+from tsdb.table_helpers import MOST_TABLES, SHARES, TABLE_BYTES, bits_of, table_for
 
 _INT64 = "Array(i8, 1, 'C', True)"
 
@@ -23,7 +25,7 @@ SPLIT, PLANES = 0, 1
 """Codings: how the codes of a frame stand."""
 PREAMBLE_BYTES = 12
 _FIELD_BYTES = (1, 1, 1, 1, 2, 2, 2, 2, 8, 8, 8, 8)
-TABLE_BYTES, ODD_BYTES = 8, 10
+ODD_BYTES = 10
 _STATES_BYTES = 16
 _SYMBOLS = np.uint64(16)
 _ESCAPE = np.int64(15)
@@ -32,12 +34,8 @@ _CENTRED_BITS = 12.0
 """So many more a segment may take for having its mean in the middle: tables then fit others."""
 _MAX_SHIFT, _MAX_SPAN = 56, 9e18
 _MAX_VARINT = 10
-_MOST_TABLES = 32
-"""Of a frame; the last is good for all symbols."""
-_WEIGHT = 15.0
-_SCALE_BITS = np.uint64(10)
-_SCALE = 1024
 _MIN_STATE = np.uint64(1 << 16)
+_INVERSE_BITS = np.uint64(42)
 _FAR = 8.0
 
 
@@ -48,23 +46,22 @@ def _store(out: Any, at: Any, number: Any, size: Any) -> None:
 
 
 @helper
-def _inner(codes: Any, lowest: Any, highest: Any) -> Any:
+def _inner(codes: Any, lowest: Any, highest: Any, scratch: Any) -> Any:
     """(mean, least, greatest) of the codes without those that lie far from all others."""
-    mean = 0.0
-    for i in range(len(codes)):
-        mean += float(codes[i])
-    mean /= len(codes)
+    count = len(codes)
+    for i in range(count):
+        scratch[i] = float(codes[i])
+    mean = total_of(scratch, count) / count
     low, high = lowest, highest
     for _ in range(3):
-        spread = 0.0
-        for i in range(len(codes)):
-            spread += abs(float(min(max(codes[i], low), high)) - mean)
-        radius = _FAR * spread / len(codes) + 1.0
+        for i in range(count):
+            scratch[i] = abs(float(min(max(codes[i], low), high)) - mean)
+        radius = _FAR * total_of(scratch, count) / count + 1.0
         if not (mean - float(low) > radius or float(high) - mean > radius):
             break
         seen = total = 0.0
         least, greatest = high, low
-        for i in range(len(codes)):
+        for i in range(count):
             code = float(codes[i])
             if abs(code - mean) <= radius:
                 seen += 1.0
@@ -78,28 +75,24 @@ def _inner(codes: Any, lowest: Any, highest: Any) -> Any:
 
 
 @helper
-def _bits(counts: Any) -> Any:
-    """The bits that as many symbols as *counts* says take at best."""
-    total = 0
-    bits = 0.0
+def _count_symbols(codes: Any, low: Any, shift: Any, counts: Any, halves: Any) -> Any:
+    """Fills ``counts`` int64[16] with how often each symbol occurs; returns the escapes.
+
+    *halves* int64[2, 17] is scratch: the codes are counted in turns, since a count that has just
+    changed is slow to change again.
+    """
+    halves[:] = 0
+    even = len(codes) & ~1
+    for i in range(0, even, 2):
+        first = np.uint64((codes[i] - low) >> shift)
+        second = np.uint64((codes[i + 1] - low) >> shift)
+        halves[0, min(first, _SYMBOLS)] += 1
+        halves[1, min(second, _SYMBOLS)] += 1
+    if even < len(codes):
+        halves[0, min(np.uint64((codes[even] - low) >> shift), _SYMBOLS)] += 1
     for symbol in range(16):
-        if counts[symbol] > 0:
-            total += counts[symbol]
-            bits -= counts[symbol] * np.log2(float(counts[symbol]))
-    return bits + total * np.log2(float(total))
-
-
-@helper
-def _count_symbols(codes: Any, low: Any, shift: Any, counts: Any) -> Any:
-    """Fills ``counts`` int64[16] with how often each symbol occurs; returns the escapes."""
-    counts[:] = 0
-    beyond = np.int64(0)
-    for i in range(len(codes)):
-        top = np.uint64((codes[i] - low) >> shift)
-        if top < _SYMBOLS:
-            counts[top] += 1
-        else:
-            beyond += 1
+        counts[symbol] = halves[0, symbol] + halves[1, symbol]
+    beyond = halves[0, 16] + halves[1, 16]
     if beyond > 0:
         counts[_ESCAPE] += beyond
         return counts[_ESCAPE]
@@ -107,7 +100,7 @@ def _count_symbols(codes: Any, low: Any, shift: Any, counts: Any) -> Any:
 
 
 @helper
-def _cut(codes: Any, counts: Any, trial: Any) -> Any:
+def _cut(codes: Any, counts: Any, trial: Any, halves: Any, scratch: Any) -> Any:
     """(low, shift, escapes) by which the codes become smallest; fills the counts of symbols."""
     lowest = highest = codes[0]
     for i in range(len(codes)):
@@ -116,19 +109,19 @@ def _cut(codes: Any, counts: Any, trial: Any) -> Any:
     mean, low, high = 0.0, lowest, highest
     fits = float(highest) - float(lowest) < _MAX_SPAN
     if fits:
-        mean, low, high = _inner(codes, lowest, highest)
+        mean, low, high = _inner(codes, lowest, highest, scratch)
     symbols = np.uint64(16 if low == lowest and high == highest else 15)
     shift = np.int64(0)
     while shift < _MAX_SHIFT and (np.uint64(high) - np.uint64(low)) >> np.uint64(shift) >= symbols:
         shift += 1
-    escapes = _count_symbols(codes, low, shift, counts)
-    cost = len(codes) * shift + _bits(counts) + escapes * _ESCAPE_BITS
+    escapes = _count_symbols(codes, low, shift, counts, halves)
+    cost = len(codes) * shift + bits_of(counts) + escapes * _ESCAPE_BITS
     narrow = fits and shift < _MAX_SHIFT
     middle = np.int64(mean) if narrow else np.int64(0)
     while shift > 0:
         lower = max(low, middle - (np.int64(7) << (shift - 1))) if narrow else low
-        more = _count_symbols(codes, lower, shift - 1, trial)
-        less = len(codes) * (shift - 1) + _bits(trial) + more * _ESCAPE_BITS
+        more = _count_symbols(codes, lower, shift - 1, trial, halves)
+        less = len(codes) * (shift - 1) + bits_of(trial) + more * _ESCAPE_BITS
         if less >= cost:
             break
         low, cost, escapes = lower, less, more
@@ -137,68 +130,11 @@ def _cut(codes: Any, counts: Any, trial: Any) -> Any:
     if escapes == 0 and lowest < highest and narrow:
         centred = middle - (np.int64(15) << shift >> 1)
         centred = min(lowest, max(centred, highest - (np.int64(16) << shift) + 1))
-        _count_symbols(codes, centred, shift, trial)
-        if _bits(trial) < _bits(counts) + _CENTRED_BITS:
+        _count_symbols(codes, centred, shift, trial, halves)
+        if bits_of(trial) < bits_of(counts) + _CENTRED_BITS:
             low = centred
             counts[:] = trial
     return low, shift, escapes
-
-
-@helper
-def _frequencies(weights: Any, at: Any, frequencies: Any) -> None:
-    """``frequencies[at : at + 16]``: shares of 1024 in proportion to the squares of the weights."""
-    total = 0
-    most = 0
-    for symbol in range(16):
-        total += weights[at + symbol] * weights[at + symbol]
-        if weights[at + symbol] > weights[at + most]:
-            most = symbol
-    rest = _SCALE
-    for symbol in range(16):
-        square = weights[at + symbol] * weights[at + symbol]
-        share = max(1, _SCALE * square // total) if square > 0 else 0
-        frequencies[at + symbol] = share
-        rest -= share
-    frequencies[at + most] += rest
-
-
-@helper
-def _table_bits(counts: Any, frequencies: Any, at: Any) -> Any:
-    """The bits that the symbols take by a table; infinite where it lacks one of them."""
-    bits = 0.0
-    for symbol in range(16):
-        if counts[symbol] > 0:
-            if frequencies[at + symbol] == 0:
-                return np.inf
-            share = float(frequencies[at + symbol]) / _SCALE
-            bits -= counts[symbol] * np.log2(share)
-    return bits
-
-
-@helper
-def _table_for(counts: Any, weights: Any, frequencies: Any, tables: Any) -> Any:
-    """The number, from 1, of the best table; the one behind the last of *tables* is a new one."""
-    highest = np.int64(1)
-    for symbol in range(16):
-        highest = max(highest, counts[symbol])
-    new = 16 * tables
-    best = tables
-    best_bits = np.inf
-    for table in range(tables):
-        bits = _table_bits(counts, frequencies, 16 * table)
-        if bits < best_bits:
-            best, best_bits = table, bits
-    if tables == _MOST_TABLES:
-        return best + 1
-    for symbol in range(16):
-        weight = int(np.rint(_WEIGHT * np.sqrt(float(counts[symbol]) / float(highest))))
-        weights[new + symbol] = max(1, weight) if counts[symbol] > 0 else 0
-        if tables + 1 == _MOST_TABLES:
-            weights[new + symbol] = 1
-    _frequencies(weights, new, frequencies)
-    if _table_bits(counts, frequencies, new) + 8.0 * TABLE_BYTES < best_bits:
-        best = tables
-    return best + 1
 
 
 @helper
@@ -267,30 +203,40 @@ def _store_odds(heads: Any, odds: Any, out: Any, at: Any) -> Any:
 def _encode_symbols(
     symbols: Any, heads: Any, frequencies: Any, starts: Any, words: Any, states: Any
 ) -> Any:
-    """Writes words backwards from the end of *words*, returns where they begin."""
-    place = len(words)
+    """Writes words backwards from the end of *words*, returns where they begin.
+
+    A state divided by a share, which is at most 2^10, is below 2^22; so multiplying by 2^42 over
+    the share, rounded up, gives the quotient exactly, and within 64 bits.
+    """
+    inverses = np.zeros(len(starts), np.uint64)
+    for k in range(len(starts)):
+        share = np.uint64(frequencies[k])
+        if share > 0:
+            inverses[k] = ((np.uint64(1) << _INVERSE_BITS) + share - np.uint64(1)) // share
+    place = np.uint64(len(words))
     states[:] = _MIN_STATE
     at = len(symbols)
     for back in range(len(heads)):
         s = len(heads) - 1 - back
         count = heads[s, COUNT]
         at -= count
-        table = 16 * (heads[s, TABLE] - 1)
+        table = np.uint64(16 * (heads[s, TABLE] - 1))
         if heads[s, TABLE] == 0:
             continue
         for k in range(count):
-            i = count - 1 - k
-            symbol = table + np.int64(symbols[at + i])
+            i = np.uint64(count - 1 - k)
+            symbol = table + np.uint64(symbols[np.uint64(at) + i])
             frequency = np.uint64(frequencies[symbol])
-            state = states[i & 3]
-            if state >= frequency << np.uint64(22):
-                place -= 1
-                words[place] = np.uint16(state & np.uint64(0xFFFF))
-                state >>= np.uint64(16)
-            quotient = state // frequency
-            state += quotient * (np.uint64(_SCALE) - frequency) + np.uint64(starts[symbol])
-            states[i & 3] = state
-    return place
+            state = states[i & np.uint64(3)]
+            # Whether a word is written is hard to foretell: no branch, but one that may not count.
+            words[place - np.uint64(1)] = np.uint16(state & np.uint64(0xFFFF))
+            is_full = np.uint64(state >= frequency << np.uint64(22))
+            place -= is_full
+            state >>= is_full << np.uint64(4)
+            quotient = (state * inverses[symbol]) >> _INVERSE_BITS
+            state += quotient * (np.uint64(SHARES) - frequency) + np.uint64(starts[symbol])
+            states[i & np.uint64(3)] = state
+    return np.int64(place)
 
 
 @kernel(f"Tuple((i8, i8))(i8[:, ::1], {_INT64}, {_INT64}, u1[::1], u1[::1])")
@@ -304,8 +250,11 @@ def pack_split(heads: Any, codes: Any, odds: Any, head_out: Any, code_out: Any) 
     symbols = np.empty(len(codes), np.uint8)
     counts = np.empty(16, np.int64)
     trial = np.empty(16, np.int64)
-    weights = np.empty(16 * _MOST_TABLES, np.int64)
-    frequencies = np.empty(16 * _MOST_TABLES, np.int64)
+    halves = np.empty((2, 17), np.int64)
+    scratch = np.empty(len(codes))
+    weights = np.empty(16 * MOST_TABLES, np.int64)
+    frequencies = np.empty(16 * MOST_TABLES, np.int64)
+    costs = np.empty(16 * MOST_TABLES)
     escaped = np.empty(_MAX_VARINT * len(codes), np.uint8)
     raw = np.empty(8 * len(codes) + 8, np.uint8)
     escaped_bytes = raw_bytes = 0
@@ -317,10 +266,10 @@ def pack_split(heads: Any, codes: Any, odds: Any, head_out: Any, code_out: Any) 
         if heads[s, SCHEME] >= _PLAIN:
             own = codes[at : at + count]
             tops = symbols[at : at + count]
-            low, shift, escapes = _cut(own, counts, trial)
+            low, shift, escapes = _cut(own, counts, trial, halves, scratch)
             heads[s, LOW], heads[s, SHIFT], heads[s, ESCAPES] = low, shift, escapes
             if counts[0] < count:
-                table = _table_for(counts, weights, frequencies, tables)
+                table = table_for(counts, weights, frequencies, costs, tables)
                 heads[s, TABLE] = table
                 tables = max(tables, table)
             for i in range(count):

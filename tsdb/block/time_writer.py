@@ -76,7 +76,5 @@ class TimeWriter:
         columns = self._waiting[:FRAME_SEGMENTS]
         del self._waiting[:FRAME_SEGMENTS]
         counts = np.array([len(column) for column in columns], dtype=np.int64)
-        frame = self._encoder.times(
-            self._data.next_frame, np.concatenate(columns), np.cumsum(counts) - counts, counts
-        )
+        frame = self._encoder.times(np.concatenate(columns), np.cumsum(counts) - counts, counts)
         self._data.add(frame, FrameKind.TIMES)

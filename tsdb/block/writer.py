@@ -6,6 +6,8 @@ each holds samples that resemble each other. Time columns are stored once a bloc
 segments share them.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +30,7 @@ from tsdb.block.format import (
 )
 from tsdb.block.index_copy import write_file
 from tsdb.block.label_writer import LabelWriter
-from tsdb.block.layout import Rows, Segments, cut, group_ends, joined
+from tsdb.block.layout import FinishedGroups, Rows, Segments, cut, group_ends, joined
 from tsdb.block.line_writer import LineWriter
 from tsdb.block.time_writer import TimeWriter
 from tsdb.files import Files
@@ -41,7 +43,8 @@ Flags = NDArray[np.uint8]
 class BlockWriter:
     """Writes one block from rows in ascending order of their labels, some at a time.
 
-    What is written does not depend on how the rows are spread over calls of ``add``. In memory
+    What is written does not depend on how the rows are spread over calls of ``add``, but that a
+    group ends where others follow that are finished. In memory
     stand the rows of one call, up to 15 of those before, and the index. All methods raise OSError
     where the disk refuses; then ``abandon`` is all that is left to do.
     """
@@ -111,6 +114,20 @@ class BlockWriter:
         self._times.keep()
         self._entries.keep()
 
+    def add_finished(self, groups: FinishedGroups) -> None:
+        """Adds *groups*, whose rows follow all those before in the order of their labels.
+
+        Their frames are written as they are. They may hold no tickets.
+        """
+        self._close_group()
+        self._labels.add(groups.rows)
+        self._samples += int(groups.segments.counts.sum())
+        bounds = itertools.pairwise(groups.segments.layout.bounds.tolist())
+        flags = (groups.flags[first:end] for first, end in bounds)
+        frames = zip(groups.frames, flags, strict=True)
+        self._write_frames(frames, groups.times_ms, groups.segments, groups.group_rows)
+        self._times.keep()
+
     def finish(self) -> BlockMeta:
         """Writes what is left and the index; the block is durable when it returns.
 
@@ -118,9 +135,7 @@ class BlockWriter:
         """
         if not self._samples:
             raise ValueError("a block needs a sample")
-        if self._open_rows:
-            rows = joined(self._open_rows)
-            self._write_groups(rows, np.array([rows.size]))
+        self._close_group()
         self._times.finish()
         entry_sections = self._entries.finish()
         min_time_ms, max_time_ms = self._times.range_ms()
@@ -179,35 +194,47 @@ class BlockWriter:
         if begin < fresh.size:
             self._open_rows.append(joined([fresh.part(begin, fresh.size)]))
 
+    def _close_group(self) -> None:
+        """Writes the rows that wait for others of their group as a group of their own."""
+        if self._open_rows:
+            rows = joined(self._open_rows)
+            self._open_rows = []
+            self._write_groups(rows, np.array([rows.size]))
+
     def _write_groups(self, rows: Rows, group_rows: Int64s) -> None:
         """Writes the frames of *rows*, which make up whole groups."""
         segments = cut(rows, group_rows)
-        columns = self._times.number(rows.times_ms, segments.time_starts, segments.counts)
-        self._group_rows.append(group_rows)
-        self._lines.add(columns, segments)
-        self._write_frames(rows.values, segments, columns, self._rows + np.cumsum(group_rows))
-        self._rows += rows.size
+        frames = self._encoded(rows.values, segments)
+        self._write_frames(frames, rows.times_ms, segments, group_rows)
+
+    def _encoded(
+        self, values: NDArray[np.float64], segments: Segments
+    ) -> Iterator[tuple[bytes, Flags]]:
+        for first, end in itertools.pairwise(segments.layout.bounds.tolist()):
+            yield self._encoder.values(
+                values, segments.starts[first:end], segments.counts[first:end]
+            )
 
     def _write_frames(
-        self, values: NDArray[np.float64], segments: Segments, columns: Int64s, row_ends: Int64s
+        self,
+        frames: Iterator[tuple[bytes, Flags]],
+        times_ms: Int64s,
+        segments: Segments,
+        group_rows: Int64s,
     ) -> None:
-        """Writes the frames of groups, and what becomes due by them.
-
-        *columns* are those of the segments, *row_ends* where the groups end.
+        """Writes the *frames* of whole groups, each with the flags of its segments, and what
+        becomes due by them.
         """
+        columns = self._times.number(times_ms, segments.time_starts, segments.counts)
+        self._group_rows.append(group_rows)
+        self._lines.add(columns, segments)
         layout = segments.layout
-        bounds = layout.bounds.tolist()
-        known_columns = (np.maximum.accumulate(columns)[layout.bounds[1:] - 1] + 1).tolist()
-        flags = np.empty(len(columns), dtype=np.uint8)
-        frame = 0
-        for frames, end_row in zip(layout.group_frames.tolist(), row_ends.tolist(), strict=True):
-            for _ in range(frames):
-                self._times.write_full(known_columns[frame])
-                part = slice(bounds[frame], bounds[frame + 1])
-                packed, flags[part] = self._encoder.values(
-                    self._data.next_frame, values, segments.starts[part], segments.counts[part]
-                )
-                self._data.add(packed, FrameKind.VALUES)
-                frame += 1
+        known_columns = iter(np.maximum.accumulate(columns)[layout.bounds[1:] - 1].tolist())
+        row_ends = self._rows + np.cumsum(group_rows)
+        for count, end_row in zip(layout.group_frames.tolist(), row_ends.tolist(), strict=True):
+            for frame, flags in itertools.islice(frames, count):
+                self._times.write_full(next(known_columns) + 1)
+                self._data.add(frame, FrameKind.VALUES)
+                self._flags.append(flags)
             self._entries.write_full(end_row)
-        self._flags.append(flags)
+        self._rows += len(segments.row_segments)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb.arrays import grown
+from tsdb.changes import Changes
 from tsdb.head import kernels
 from tsdb.head.arena import Arena, Epoch, HeadFull, Pages
 from tsdb.head.late import LateBuffer
@@ -25,6 +26,7 @@ _ROW_BYTES = 16 + 8 + 8
 """What a series takes in the tables of states, of last times and of the log."""
 _BRANCHES = 256
 _DROP_SERIES = 16_384
+_SCARCE_SHARE = 0.5
 _NO_TIMES = np.zeros(0, dtype=np.int64)
 _NO_BITS = np.zeros(0, dtype=np.uint64)
 
@@ -56,6 +58,8 @@ class Head:
         self._min_time_ms, self._first_ms, self._max_time_ms = 2**63 - 1, 2**63 - 1, NEVER_MS
         self._drops = 0
         self._snapshot: HeadSnapshot | None = None
+        self.changes = Changes()
+        """Hears of the samples that are appended; of the rest whoever changes it tells."""
         self.page_count = 0
         """The pages of values that are taken, reserved ones included."""
         self.starved = False
@@ -118,6 +122,7 @@ class Head:
         except ValueError:
             self.registry.forget_from(known)
             raise
+        self.registry.publish()
         self._make_room(known)
         self._count_tables()
 
@@ -153,9 +158,16 @@ class Head:
             self.starved = True
             raise HeadFull
 
-    def release_reserve(self) -> None:
-        """Gives pages back that were reserved and not needed, for any head to take."""
+    def release_reserve(self, *, kept: int = 0) -> None:
+        """Gives pages back that were reserved and not needed, for any head to take.
+
+        Up to *kept* of each kind stay where memory is not scarce: so a small append need not ask
+        for any.
+        """
         numbers = self._numbers
+        free = max(numbers[kernels.FREE_VALUE_PAGES], numbers[kernels.FREE_TIME_PAGES])
+        if 0 < free <= kept and self._arena.used_share < _SCARCE_SHARE:
+            return
         values = self._value_pool[: numbers[kernels.FREE_VALUE_PAGES]]
         times = self._time_pool[: numbers[kernels.FREE_TIME_PAGES]]
         self._value_pool = self._time_pool = np.zeros(0, dtype=np.int32)
@@ -174,8 +186,9 @@ class Head:
         self._arena.count_table_bytes(-self.table_bytes)
         self.table_bytes = 0
 
-    def append(self, samples: Samples) -> NDArray[np.uint8]:
-        """Appends *samples* in their order; uint8[N] says what became of each.
+    def append(self, samples: Samples, span_ms: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Appends *samples* in their order; uint8[N] says what became of each. *span_ms*: their
+        ``span_ms``, where that is at hand.
 
         STORED, DUPLICATE (the same stands there) or CONFLICT (another does: not stored). Call
         ``reserve`` first: HeadFull midway leaves a part of the samples appended.
@@ -186,6 +199,9 @@ class Head:
         if samples.entries is not None:
             bits = moved_tickets(bits, self._pool.next_number)
             existing = np.zeros(count, dtype=np.uint64)
+        if count:
+            first_ms, last_ms = span_ms or samples.span_ms
+            self.changes.note(first_ms)
         done = 0
         while True:
             done = kernels.append_samples(
@@ -205,7 +221,6 @@ class Head:
         if samples.entries is not None:
             self._settle(samples, samples.entries, bits, existing, outcomes)
         if count:
-            first_ms, last_ms = int(samples.times.min()), int(samples.times.max())
             late_before_ms = int(self._numbers[kernels.LATE_BEFORE])
             self._min_time_ms = min(self._min_time_ms, first_ms)
             self._max_time_ms = max(self._max_time_ms, last_ms)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from series.jit import fold_u64, helper, kernel
+from series.jit import fold_u64, helper, kernel, prefetch
 
 TIMES, CLOSED_FILL, NEXT = 0, 1, 2
 FIRST, LAST, LAST_FILL = 0, 1, 2
@@ -122,9 +122,13 @@ def gather(
                 high = fill
                 if times[ticks_page, fill - 1] > end_ms:
                     high = _first_at_or_after(times, ticks_page, fill, end_ms + 1)
-                for k in range(low, high):
-                    out_bits[at] = values[page, k]
-                    at += 1
+                if page != last:
+                    prefetch(values, np.int64(pages[page, NEXT]) * values.shape[1])
+                # Unsigned: an index that might be negative costs a check a sample.
+                place, first = np.uint64(at), np.uint64(low)
+                for k in range(np.uint64(high - low)):
+                    out_bits[place + k] = values[page, first + k]
+                at += high - low
                 spans[span] = np.int64(ticks_page) << 16 | low << 8 | high
                 span += 1
             page = np.int32(-1) if page == last else pages[page, NEXT]

@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
+from series.known import Known, Numbering
 from tsdb.arrays import grown
 from tsdb.head import registry_kernels as kernels
 
 Ids = NDArray[np.int32]
 Fingerprints = NDArray[np.uint64]
 Rows = NDArray[np.int64]
+
+NO_IDS = np.zeros(0, dtype=np.int32)
 
 
 def fingerprints_of(
@@ -41,6 +44,10 @@ class Registry:
         self._slots = np.zeros((32, 4), dtype=np.uint64)
         self._keys = np.zeros(1024, dtype=np.uint8)
         self._key_starts = np.zeros(17, dtype=np.int64)
+        self.numbering = Numbering()
+        self.known: Known
+        """The series as of the last ``publish``."""
+        self.publish()
 
     @property
     def fingerprints(self) -> Fingerprints:
@@ -57,14 +64,45 @@ class Registry:
         """The memory that it takes."""
         return self.key_bytes + (16 + 8) * self.size + self._slots.nbytes
 
+    def publish(self) -> None:
+        """Lets decoders know of all series that there are now; none of them is forgotten again."""
+        self.known = Known(
+            self.numbering, self.size, self._keys, self._key_starts, self._seed_words, self._slots
+        )
+
+    def ids_of(self, batch: SeriesBatch) -> Ids:
+        """The ids (int32[S]) of the rows of *batch* where its decoder knew all of them, else none.
+
+        Not to be changed.
+        """
+        known = batch.known
+        if known is None or known.numbering is not self.numbering or not known.are_all:
+            return NO_IDS
+        return known.ids
+
     def look_up(self, batch: SeriesBatch) -> tuple[Ids, Fingerprints]:
         """The ids (int32[S], -1 for the unknown) and fingerprints of the rows of *batch*."""
-        fingerprints = np.empty((batch.series_count, 2), dtype=np.uint64)
-        kernels.fingerprint_keys(
-            batch.keys, batch.key_starts, batch.key_ends, self._seed_words, fingerprints
-        )
-        ids = np.empty(batch.series_count, dtype=np.int32)
+        known = batch.known
+        if known is not None and known.numbering is self.numbering:
+            return self._look_up_rest(batch, known.ids)
+        return self._look_up(batch.keys, batch.key_starts, batch.key_ends)
+
+    def _look_up(
+        self, keys: NDArray[np.uint8], starts: Rows, ends: Rows
+    ) -> tuple[Ids, Fingerprints]:
+        fingerprints = np.empty((len(starts), 2), dtype=np.uint64)
+        kernels.fingerprint_keys(keys, starts, ends, self._seed_words, fingerprints)
+        ids = np.empty(len(starts), dtype=np.int32)
         kernels.look_up(fingerprints, self._slots, ids)
+        return ids, fingerprints
+
+    def _look_up_rest(self, batch: SeriesBatch, known: Ids) -> tuple[Ids, Fingerprints]:
+        """As ``look_up``, of rows whose ids are *known*, but for those that are -1."""
+        ids = known.copy()
+        fingerprints = self._fingerprints[ids]
+        rest = np.flatnonzero(ids < 0)
+        found = self._look_up(batch.keys, batch.key_starts[rest], batch.key_ends[rest])
+        ids[rest], fingerprints[rest] = found
         return ids, fingerprints
 
     def add(self, batch: SeriesBatch, ids: Ids, fingerprints: Fingerprints) -> Rows:
@@ -84,7 +122,7 @@ class Registry:
         return new_rows
 
     def forget_from(self, size: int) -> None:
-        """Unregisters the series from number *size* on."""
+        """Unregisters the series from number *size* on, which were not published."""
         self.size = size
         self._index(len(self._slots))
 
@@ -96,6 +134,7 @@ class Registry:
         self._append_keys(other._keys, other._key_starts[rows], other._key_starts[rows + 1])
         self._enter(self.size, end)
         self.size = end
+        self.publish()
 
     def keys(self, rows: Rows) -> tuple[NDArray[np.uint8], Rows]:
         """The keys of *rows* end to end, and where each ends (int64[n])."""

@@ -46,6 +46,7 @@ class HeadSnapshot:
     max_time_ms: int
     rank: int = HEAD_RANK
     on_disk: bool = False
+    has_labels_in_memory: bool = True
 
     def batches_between(self, start_ms: int, end_ms: int) -> Iterator[SeriesBatch]:
         """The samples within [start_ms, end_ms] as a block takes them, some series at a time.
@@ -125,7 +126,8 @@ class HeadSnapshot:
         spans = read_kernels.measure(
             refs, self.state, arena.times, arena.pages, start_ms, end_ms, offsets[1:], marks
         )
-        np.cumsum(offsets, out=offsets)
+        if len(refs) > 1:
+            np.cumsum(offsets, out=offsets)
         samples = int(offsets[-1])
         slots = np.zeros(1 << max(4, (2 * len(refs)).bit_length()), dtype=np.int32)
         bits = np.empty(samples, dtype=np.uint64)

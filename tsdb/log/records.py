@@ -33,8 +33,9 @@ _HEADER = struct.Struct("<4sHHIIII")
 HEADER_BYTES = _HEADER.size
 """What a record has before its payload."""
 _SECTION = struct.Struct("<HHIQ")
-_CHECKED_BYTES = 20
-_SEARCHED_BYTES = 1 << 16
+_CHECKED = struct.Struct("<4sHHIII")
+_CRC = struct.Struct("<I")
+_SEARCHED_BYTES = _COPIED_BYTES = 1 << 16
 _REQUIRED = 1
 
 SEGMENT, SERIES, SAMPLES, METADATA, ENTRIES, EXEMPLARS = 1, 2, 3, 4, 5, 6
@@ -140,15 +141,27 @@ class Record(NamedTuple):
 
 
 def encode_record(sections: Sequence[Section]) -> bytes:
-    parts: list[bytes] = []
+    return b"".join(record_parts(sections))
+
+
+def record_parts(sections: Sequence[Section]) -> list[bytes]:
+    """The record of *sections*, in parts that follow one another; large ones are not copied."""
+    parts = [b""]
+    size = crc = 0
     for section in sections:
         flags = _REQUIRED if section.required else 0
-        size = len(section.content)
-        parts += (_SECTION.pack(section.kind, flags, 0, size), section.content, bytes(-size % 8))
-    payload = b"".join(parts)
-    header = (MAGIC, VERSION, 0, len(payload), google_crc32c.value(payload), 0)
-    checked = _HEADER.pack(*header, 0)[:_CHECKED_BYTES]
-    return _HEADER.pack(*header, google_crc32c.value(checked)) + payload
+        content_size = len(section.content)
+        padding = -content_size % 8
+        parts.append(_SECTION.pack(section.kind, flags, 0, content_size))
+        parts.append(section.content)
+        if padding:
+            parts.append(bytes(padding))
+        size += _SECTION.size + content_size + padding
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
+    checked = _CHECKED.pack(MAGIC, VERSION, 0, size, crc, 0)
+    parts[0] = checked + _CRC.pack(google_crc32c.value(checked))
+    return parts if size > _COPIED_BYTES else [b"".join(parts)]
 
 
 def scan(data: bytes, end: int) -> Iterator[Record | Damage]:
@@ -180,7 +193,7 @@ def _record_at(bytes_at: BytesAt, at: int, end: int) -> Record | None:
     if len(head) < _HEADER.size:
         return None
     magic, version, _, size, payload_crc, _, header_crc = _HEADER.unpack(head)
-    if magic != MAGIC or google_crc32c.value(head[:_CHECKED_BYTES]) != header_crc:
+    if magic != MAGIC or google_crc32c.value(head[: _CHECKED.size]) != header_crc:
         return None
     if version > VERSION:
         raise UnsupportedFormat(
@@ -244,15 +257,16 @@ def decode_series(content: bytes) -> NewSeries:
     return NewSeries(first_id, keys, np.cumsum(lengths, dtype=np.int64))
 
 
-def encode_samples(samples: LoggedSamples) -> Section:
+def encode_samples(samples: LoggedSamples, span_ms: tuple[int, int] | None = None) -> Section:
     """Layout: count n u64, form of the times u32, 0 u32, base time i64, the n ids u32 padded to 8,
     the times, the n values (their bits).
 
     Times: none where all equal the base; as u32 behind the base, padded to 8; else as i64.
+    *span_ms*: the first and the last time, where that is known.
     """
     count = len(samples.ids)
-    base = int(samples.times.min())
-    width = int(samples.times.max()) - base
+    base, last = span_ms or (int(samples.times.min()), int(samples.times.max()))
+    width = last - base
     if width == 0:
         form, times = _ONE_TIME, b""
     elif width < 1 << 32:

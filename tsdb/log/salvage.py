@@ -57,14 +57,15 @@ def described(finding: Finding, lost: Salvaged, path: Path, files: Files, end: i
     if not len(wanted):
         return finding
     shown = set(wanted[:_SHOWN_SERIES].tolist())
-    keys = {number: key for number, key in lost.keys.items() if number in shown}
+    sound: dict[int, bytes] = {}
     for record in read_segment(path, files, end):
-        if shown <= keys.keys():
+        if shown <= sound.keys():
             break
-        if isinstance(record, Record) and record.offset < finding.offset:
+        if isinstance(record, Record):
             for section in records.sections(record.payload):
                 if section.kind == records.SERIES:
-                    keys |= {n: key for n, key in _named(section.content) if n in shown}
+                    sound |= {n: key for n, key in _named(section.content) if n in shown}
+    keys = {number: key for number, key in lost.keys.items() if number in shown} | sound
     return replace(
         finding,
         samples=finding.samples + len(lost.ids),

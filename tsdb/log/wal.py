@@ -123,6 +123,11 @@ class Wal:
         """Whether a segment's file is open."""
         return self._fd >= 0
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether the next record goes to a segment that is open, and is synced later or never."""
+        return self._sync_ms != 0 and self.open_segment() == self._last_number
+
     def skip_to(self, number: int) -> None:
         """Segments up to *number* have existed, as something else that is kept tells."""
         self._last_number = max(self._last_number, number)
@@ -139,13 +144,14 @@ class Wal:
         It goes to the segment that ``open_segment`` named. After a failure nothing of it counts,
         and the next record begins a new segment.
         """
-        record = records.encode_record(sections)
+        record = records.record_parts(sections)
+        size_bytes = sum(map(len, record))
         if self.open_segment() != self._last_number:
             self.close_segment()
             self._write_first(record)
         else:
             try:
-                self._files.write(self._fd, [record])
+                self._files.write(self._fd, record)
                 if self._sync_ms == 0:
                     self._files.fdatasync(self._fd)
             except OSError:
@@ -154,9 +160,9 @@ class Wal:
             if self._sync_ms == 0:
                 self.fsyncs += 1
             else:
-                self._owe(len(record))
+                self._owe(size_bytes)
         segment = self.segments[-1]
-        segment.size_bytes += len(record)
+        segment.size_bytes += size_bytes
         segment.max_time_ms = max(segment.max_time_ms, max_time_ms)
         self._previous_end = segment.size_bytes
 
@@ -266,7 +272,7 @@ class Wal:
                 return None if start is None else start.previous_end
         return None
 
-    def _write_first(self, record: bytes) -> None:
+    def _write_first(self, record: list[bytes]) -> None:
         """Makes the next segment with its first record; leaves nothing where that fails."""
         number = self._last_number + 1
         path = self.directory / f"{number:010d}.wal"
@@ -279,7 +285,7 @@ class Wal:
             if self._files.exists(path):
                 self._files.unlink(path)
             self._fd = self._files.create(path)
-            self._files.write(self._fd, [header, record])
+            self._files.write(self._fd, [header, *record])
             if self._sync_ms != NEVER_SYNC_MS:
                 self._files.fdatasync(self._fd)
                 self._files.sync_directory(self.directory)

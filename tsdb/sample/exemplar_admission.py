@@ -11,8 +11,8 @@ from tsdb.admission import Admitted
 from tsdb.head.head import Head
 from tsdb.sample.exemplars import MAX_CHARACTERS, ExemplarRing, Kept, Verdict
 
-_UNKNOWN_SERIES = ("exemplar-unknown-series", "unknown series for exemplar")
-_REFUSED = {
+UNKNOWN_SERIES = ("exemplar-unknown-series", "unknown series for exemplar")
+REFUSED = {
     Verdict.OUT_OF_ORDER: ("exemplar-out-of-order", "out of order exemplar"),
     Verdict.TOO_LONG: (
         "exemplar-too-long",
@@ -20,6 +20,7 @@ _REFUSED = {
     ),
     Verdict.MALFORMED: ("exemplar-malformed", "malformed labels of an exemplar"),
 }
+"""Reason and text for the sender of what is not kept."""
 
 
 class TakenExemplars(NamedTuple):
@@ -52,8 +53,8 @@ def take_exemplars(batches: Sequence[Admitted], head: Head, ring: ExemplarRing) 
         return NO_EXEMPLARS
     taken: list[_Found] = []
     for one, verdict in zip(found, ring.judge([one.exemplar for one in found]), strict=True):
-        if verdict in _REFUSED:
-            _refuse(one.admitted, *_REFUSED[verdict], one.row, one.exemplar.time_ms)
+        if verdict in REFUSED:
+            _refuse(one.admitted, *REFUSED[verdict], one.row, one.exemplar.time_ms)
             continue
         one.admitted.exemplars += 1
         if verdict is Verdict.TAKEN:
@@ -77,7 +78,7 @@ def _found(admitted: Admitted, head: Head) -> list[_Found]:
         )
     ):
         if series[at] < 0:
-            _refuse(admitted, *_UNKNOWN_SERIES, row, time_ms)
+            _refuse(admitted, *UNKNOWN_SERIES, row, time_ms)
         else:
             kept = Kept(admitted.batch.key(row), time_ms, value, exemplars.key(at))
             found.append(_Found(admitted, row, int(series[at]), kept))

@@ -28,6 +28,13 @@ class Samples(NamedTuple):
     bits: NDArray[np.uint64]
     entries: Entries | None = None
 
+    @property
+    def span_ms(self) -> tuple[int, int]:
+        """The first and the last time; (0, 0) where there is none."""
+        if not len(self.times):
+            return 0, 0
+        return int(self.times.min()), int(self.times.max())
+
     def take(self, chosen: NDArray[np.bool_] | NDArray[np.int64] | slice) -> "Samples":
         """The *chosen* samples (a mask, places or a slice), with the entries that they need."""
         part = Samples(self.series[chosen], self.times[chosen], self.bits[chosen])

@@ -25,6 +25,7 @@ from tsdb.metric_limit import SHOWN_REFUSALS
 from tsdb.sample.entries import entry_numbers, ticket_places, unbox
 from tsdb.sample.samples import Samples, join_samples
 from tsdb.state import State
+from tsdb.upkeep.load_exemplars import ExemplarLoader
 
 BUFFER_SAMPLES = 1 << 21
 """So many samples are sorted at a time; up to four times as many wait where a series has more."""
@@ -57,6 +58,7 @@ class Loader:
         self._writers: dict[int, BlockWriter] = {}
         self._last = Labels()
         self._open_samples = 0
+        self._exemplars = ExemplarLoader(state)
         self.stored = 0
         self.refused: Counter[str] = Counter()
         self.refusals: list[Refusal] = []
@@ -65,8 +67,13 @@ class Loader:
     def series(self) -> int:
         return self._registry.size
 
+    @property
+    def stored_exemplars(self) -> int:
+        """Those that are kept, or were there already; known once the load is finished."""
+        return self._exemplars.stored
+
     def add(self, batch: SeriesBatch) -> None:
-        """Takes the samples of *batch*, in any order; exemplars are left out.
+        """Takes the samples of *batch*, in any order, and its exemplars.
 
         ValueError where a key is malformed.
         """
@@ -75,11 +82,12 @@ class Loader:
         admitted = admit(batch, state.oldest_ms, newest_ms)
         self.refused += admitted.refused
         self._show(admitted.refusals)
+        used = np.zeros(batch.series_count, dtype=np.bool_)
+        used[admitted.rows] = True
+        self._exemplars.add(batch, used)
         if not len(admitted.rows):
             return
         ids, fingerprints = self._registry.look_up(batch)
-        used = np.zeros(batch.series_count, dtype=np.bool_)
-        used[admitted.rows] = True
         ids[(ids < 0) & ~used] = 0
         if (ids < 0).any():
             new = self._registry.add(batch, ids, fingerprints)
@@ -96,6 +104,8 @@ class Loader:
         """Makes everything durable and visible."""
         self._flush(last=True)
         self._publish()
+        self._exemplars.finish()
+        self.refused += self._exemplars.refused
 
     def abandon(self) -> None:
         """Drops what is not visible yet; what the disk does not let go goes at the next start."""

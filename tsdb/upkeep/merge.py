@@ -13,6 +13,7 @@ from dataclasses import replace
 from series.ports import StorageError
 from tsdb.block.block import Block
 from tsdb.block.format import BlockMeta
+from tsdb.block.layout import FinishedGroups
 from tsdb.block.writer import BlockWriter
 from tsdb.deletion import still_needed
 from tsdb.state import State
@@ -161,7 +162,10 @@ class Merger:
                         sources=tuple(sorted(numbers)), rank=plan.rank,
                         files=state.machine.files,
                     )  # fmt: skip
-                writer.add(slab)
+                if isinstance(slab, FinishedGroups):
+                    writer.add_finished(slab)
+                else:
+                    writer.add(slab)
                 yield
             meta = writer.finish() if writer is not None else None
             yield
@@ -202,8 +206,13 @@ def _switch(state: State, sources: Sequence[Block], meta: BlockMeta | None) -> b
             lost=(*state.manifest.lost, *lost),
         )
     )
+    # Nothing was left out: neither deleted, nor expired, nor damaged, nor twice there.
+    is_same = meta is not None and meta.samples == sum(one.meta.samples for one in sources)
     with state.publish:
-        state.blocks = blocks
+        if is_same:
+            state.exchange_blocks(blocks)
+        else:
+            state.blocks = blocks
     for file in dict.fromkeys(one.file for one in lost):
         state.counters.merge_damaged_blocks += 1
         log.error(

@@ -12,17 +12,23 @@ from series.frame import LabelFrame
 from series.labels import Labels
 from tsdb.block import kernels as block_kernels
 from tsdb.block.block import Block
+from tsdb.block.format import DamagedError
+from tsdb.block.layout import FinishedGroups
 from tsdb.head.registry_kernels import copy_spans
 from tsdb.label.interner import Interner
 from tsdb.label.interner_kernels import sort_rows
 from tsdb.upkeep import merge_kernels
+from tsdb.upkeep.merge_copy import CopySource, Stretch, copy_source, plan_copies, read_groups
 from tsdb.view.join import Piece, join
-from tsdb.view.part import Part, PartRows
+from tsdb.view.part import PartRows
+from tsdb.view.undeleted import Undeleted
 
 Int64s = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 
 SLAB_SAMPLES = 1 << 18
+COPIED_SAMPLES = 1 << 20
+"""Of groups that are taken over, which take a byte or two a sample."""
 GROUP_ROWS = 16
 _KEYS_AT_ONCE = 4096
 
@@ -31,14 +37,14 @@ class Source(NamedTuple):
     """A block that is merged, and the part to read it by: without what was deleted of it."""
 
     block: Block
-    part: Part
+    part: Block | Undeleted
 
 
 class MergedRows:
     """The series of all *sources*: those of equal fingerprint are one."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
-        self._sources = sources
+        self._sources = sorted(sources, key=lambda source: source.block.min_time_ms)
         self._interner = Interner()
         self._order: Int64s = np.zeros(0, dtype=np.int64)
         self._refs: Int64s = np.zeros((0, 0), dtype=np.int64)
@@ -82,18 +88,47 @@ class MergedRows:
             interner.ranks(interner.labels),
             self._order,
         )
+        self._samples = self._samples[self._order]
+        for own in self._refs:
+            own[:] = own[self._order]
 
-    def slabs(self, start_ms: int, end_ms: int) -> Iterator[SeriesBatch]:
+    def slabs(self, start_ms: int, end_ms: int) -> Iterator[SeriesBatch | FinishedGroups]:
         """All rows that have samples within the times (both included), with these and their keys,
-        some rows at a time.
+        some rows at a time: as groups that can be taken over, or else decoded.
         """
-        for rows in self._slab_rows():
+        copied = [copy_source(source.part, start_ms, end_ms) for source in self._sources]
+        done = 0
+        for stretch in plan_copies(copied, self._refs):
+            yield from self._decoded(done, int(stretch.begins[0]), start_ms, end_ms)
+            done = int(stretch.ends[-1])
+            yield from self._taken_over(copied, stretch, start_ms, end_ms)
+        yield from self._decoded(done, len(self._order), start_ms, end_ms)
+
+    def _taken_over(
+        self, copied: Sequence[CopySource | None], stretch: Stretch, start_ms: int, end_ms: int
+    ) -> Iterator[SeriesBatch | FinishedGroups]:
+        """The groups of *stretch*, but decoded where a frame of a slab is not sound."""
+        for groups in self._slab_groups(stretch):
+            begin, end = int(groups.begins[0]), int(groups.ends[-1])
+            keys = self._with_keys(_no_samples(end - begin), self._order[begin:end])
+            try:
+                found = read_groups(
+                    copied, self._refs[:, begin:end], groups.ends - groups.begins, keys
+                )
+            except DamagedError:
+                yield from self._decoded(begin, end, start_ms, end_ms)
+            else:
+                yield found
+
+    def _decoded(self, begin: int, end: int, start_ms: int, end_ms: int) -> Iterator[SeriesBatch]:
+        for part in self._slab_rows(begin, end):
             pieces = []
-            for source, refs in zip(self._sources, self._refs[:, rows], strict=True):
+            for source, refs in zip(self._sources, self._refs[:, part], strict=True):
                 present = np.flatnonzero(refs >= 0)
                 if len(present):
                     batch = source.part.read(refs[present], start_ms, end_ms)
                     pieces.append(Piece(batch, present, source.part.rank))
+            rows = self._order[part]
             batch = join(pieces, len(rows))
             filled = np.diff(batch.offsets) > 0
             if not filled.all():
@@ -105,16 +140,25 @@ class MergedRows:
         keys, ends = frame_keys(frame)
         self._interner.append(keys, np.concatenate((ends[:1] * 0, ends[:-1])), ends)
 
-    def _slab_rows(self) -> Iterator[Int64s]:
-        """The rows in the order of their labels, whole groups of 16 with samples enough."""
-        ends = np.cumsum(self._samples[self._order])
-        begin = 0
-        while begin < len(self._order):
-            before = int(ends[begin - 1]) if begin else 0
-            rows = int(np.searchsorted(ends, before + SLAB_SAMPLES)) - begin
-            end = begin + max(GROUP_ROWS, rows - rows % GROUP_ROWS)
-            yield self._order[begin:end]
-            begin = end
+    def _slab_rows(self, begin: int, end: int) -> Iterator[slice]:
+        """The rows from *begin* to *end*, whole groups of 16 with samples enough."""
+        ends = np.cumsum(self._samples[begin:end])
+        done, before = 0, 0
+        while done < len(ends):
+            rows = int(np.searchsorted(ends, before + SLAB_SAMPLES)) - done
+            upto = min(done + max(GROUP_ROWS, rows - rows % GROUP_ROWS), len(ends))
+            yield slice(begin + done, begin + upto)
+            done, before = upto, int(ends[upto - 1])
+
+    def _slab_groups(self, stretch: Stretch) -> Iterator[Stretch]:
+        """The groups of *stretch*, some with samples enough at a time."""
+        begins, ends = stretch
+        sums = np.cumsum(self._samples[begins[0] : ends[-1]])[ends - begins[0] - 1]
+        first, before = 0, 0
+        while first < len(begins):
+            last = max(first + 1, int(np.searchsorted(sums, before + COPIED_SAMPLES)))
+            yield Stretch(begins[first:last], ends[first:last])
+            first, before = last, int(sums[last - 1])
 
     def _with_keys(self, batch: SeriesBatch, rows: Int64s) -> SeriesBatch:
         interner = self._interner
@@ -125,6 +169,12 @@ class MergedRows:
         merge_kernels.spell_keys(interner.text, *where, keys)
         key_starts = np.concatenate((np.zeros(1, dtype=np.int64), key_ends[:-1]))
         return replace(batch, keys=keys, key_starts=key_starts, key_ends=key_ends)
+
+
+def _no_samples(rows: int) -> SeriesBatch:
+    none = np.zeros(0, dtype=np.int64)
+    offsets = np.zeros(rows + 1, dtype=np.int64)
+    return SeriesBatch(none.astype(np.float64), none, offsets, offsets[:-1])
 
 
 def frame_keys(frame: LabelFrame) -> tuple[Bytes, Int64s]:

@@ -1,7 +1,8 @@
 """Seal: from the head into blocks, and blocks out of the retention.
 
 A seal up to time T takes all samples before T from the head: those since the last seal into an
-in-order block, earlier ones, which came late, into a late block. The log is closed at the freeze,
+in-order block, earlier ones, which came late, into a late block; where they are of many days, into
+several (see ``tsdb/upkeep/cuts.py``). The log is closed at the freeze,
 so everything in segments up to that one and before T is in blocks; that is all the manifest says.
 Samples before T that arrive after the freeze are late: they stay in the head until the next seal.
 """
@@ -19,7 +20,8 @@ from tsdb.head.snapshot import HeadSnapshot
 from tsdb.sample import exemplar_file
 from tsdb.sample.exemplar_file import Saved
 from tsdb.state import State
-from tsdb.upkeep import retention
+from tsdb.upkeep import cuts, retention
+from tsdb.upkeep.merge_plan import Rules
 from tsdb.view.part import NEVER_MS
 
 log = logging.getLogger("o11y.storage")
@@ -164,13 +166,15 @@ def seal_replayed(state: State, through: int) -> None:
 
 def _write(state: State, frozen: HeadSnapshot, until_ms: int, through: int) -> None:
     """Writes the blocks, commits the manifest, and puts the blocks in the samples' place."""
-    sealed_before_ms = frozen.visible_from_ms
+    options = state.options
+    range_ms = Rules.of(options.block_range_ms, options.retention_ms).window_ranges_ms[-1]
     first_sequence = state.next_sequence
     metas: list[BlockMeta] = []
     try:
-        if sealed_before_ms > NEVER_MS:
-            metas += _block_of(state, frozen, NEVER_MS, sealed_before_ms - 1, late=True)
-        metas += _block_of(state, frozen, sealed_before_ms, until_ms - 1, late=False)
+        for start_ms, end_ms in cuts.late_spans(frozen, range_ms):
+            metas += _block_of(state, frozen, start_ms, end_ms, late=True)
+        for start_ms, end_ms in cuts.spans(frozen, until_ms, range_ms):
+            metas += _block_of(state, frozen, start_ms, end_ms, late=False)
         # Writes go on: nobody else saves the manifest of a tenant that has one.
         state.save_manifest(
             replace(
@@ -181,7 +185,7 @@ def _write(state: State, frozen: HeadSnapshot, until_ms: int, through: int) -> N
             )
         )
         with state.commit, state.publish:
-            state.blocks = (*state.blocks, *map(state.open_block, metas))
+            state.exchange_blocks((*state.blocks, *map(state.open_block, metas)))
             state.head.hide_sealed(frozen, until_ms)
     except OSError:
         state.discard_blocks_from(first_sequence)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
 from tsdb.block import kernels as block_kernels
+from tsdb.block.planned_read import PlannedRead
 from tsdb.sample.entries import Entries, box, moved_tickets, unbox
 from tsdb.view import view_kernels
 
@@ -21,12 +22,25 @@ Int64s = NDArray[np.int64]
 class Piece(NamedTuple):
     """The rows of one part: row k of ``batch`` is row ``rows[k]`` of the answer.
 
-    Of two samples at one instant that of the lower ``rank`` stays.
+    Of two samples at one instant that of the lower ``rank`` stays. Where the values have yet to be
+    decoded, ``batch`` is the plan to do so.
     """
 
-    batch: SeriesBatch
+    batch: SeriesBatch | PlannedRead
     rows: Int64s
     rank: int
+
+    def read(self) -> SeriesBatch:
+        """The batch with its values."""
+        return self.batch.batch() if isinstance(self.batch, PlannedRead) else self.batch
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it holds nothing but floats."""
+        batch = self.batch
+        return isinstance(batch, PlannedRead) or (
+            batch.histogram_ids is None and batch.starts_ms is None
+        )
 
 
 class _Stretches(NamedTuple):
@@ -44,8 +58,8 @@ class _Stretches(NamedTuple):
 def join(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
     """The *row_count* rows of the answer from *pieces*, which stand in ascending time."""
     if len(pieces) == 1 and len(pieces[0].rows) == row_count:
-        return pieces[0].batch
-    if all(p.batch.histogram_ids is None and p.batch.starts_ms is None for p in pieces):
+        return pieces[0].read()
+    if all(piece.is_float for piece in pieces):
         return _joined(pieces, row_count)
     boxed, entries = _boxed(pieces)
     return unbox(_joined(boxed, row_count), entries.ordered)
@@ -55,12 +69,12 @@ def _boxed(pieces: Sequence[Piece]) -> tuple[list[Piece], Entries]:
     """The *pieces* as 64 bits a sample, whose tickets all stand for the same entries."""
     boxed, found, count = [], [Entries.empty()], 0
     for piece in pieces:
-        bits, entries = box(piece.batch)
+        batch = piece.read()
+        bits, entries = box(batch)
         if entries is not None:
             bits = moved_tickets(bits, count)
             found.append(entries)
             count += entries.size
-        batch = piece.batch
         batch = SeriesBatch(bits.view(np.float64), batch.times_ms, batch.offsets, batch.time_starts)
         boxed.append(piece._replace(batch=batch))
     return boxed, Entries.concat(found)
@@ -70,6 +84,7 @@ def _joined(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
     found, broken = _spread(pieces, row_count)
     if not len(broken):
         return _end_to_end(pieces, found)
+    pieces = [piece._replace(batch=piece.read()) for piece in pieces]
     merged = Piece(_merged(pieces, found, broken), broken, 0)
     for matrix in found:
         matrix[broken] = 0
@@ -99,7 +114,9 @@ def _merged(pieces: Sequence[Piece], found: _Stretches, rows: Int64s) -> SeriesB
     places = (bounds - part.lengths.reshape(-1)).reshape(part.lengths.shape)
     times, bits, out_times, out_bits = np.empty((4, int(bounds[-1])), dtype=np.int64)
     for at, rank in enumerate(ranked):
-        _place(pieces[rank].batch, at, part, part.lengths, places, times, places, bits)
+        batch = pieces[rank].read()
+        _place_times(batch.times_ms, at, part, part.lengths, places, times)
+        _place_values(batch, at, part, places, bits)
     offsets = np.empty(len(rows) + 1, dtype=np.int64)
     view_kernels.merge_stretches(times, bits, places, part.lengths, out_times, out_bits, offsets)
     return SeriesBatch(out_bits.view(np.float64), out_times, offsets, offsets[:-1])
@@ -117,23 +134,25 @@ def _end_to_end(pieces: Sequence[Piece], found: _Stretches) -> SeriesBatch:
     )
     bits = np.empty(int(offsets[-1]), dtype=np.int64)
     times_ms = np.empty(times, dtype=np.int64)
-    for at, (batch, _, _) in enumerate(pieces):
-        _place(batch, at, found, time_lengths, time_places, times_ms, places, bits)
+    for at, (batch, own_rows, _) in enumerate(pieces):
+        _place_times(batch.times_ms, at, found, time_lengths, time_places, times_ms)
+        if isinstance(batch, PlannedRead):
+            batch.decode(places[own_rows, at], bits.view(np.float64))
+        else:
+            _place_values(batch, at, found, places, bits)
     return SeriesBatch(bits.view(np.float64), times_ms, offsets, time_starts)
 
 
-def _place(
-    batch: SeriesBatch,
-    at: int,
-    found: _Stretches,
-    time_lengths: Int64s,
-    time_places: Int64s,
-    times_ms: Int64s,
-    places: Int64s,
-    bits: Int64s,
+def _place_times(
+    times_ms: Int64s, at: int, found: _Stretches, lengths: Int64s, places: Int64s, out: Int64s
 ) -> None:
-    """Copies times and values of piece *at* to their places."""
-    view_kernels.place(batch.times_ms, at, found.time_starts, time_lengths, time_places, times_ms)
-    view_kernels.place(
-        batch.values.view(np.int64), at, found.value_starts, found.lengths, places, bits
-    )
+    """Copies the times of piece *at* to their places."""
+    view_kernels.place(times_ms, at, found.time_starts, lengths, places, out)
+
+
+def _place_values(
+    batch: SeriesBatch, at: int, found: _Stretches, places: Int64s, bits: Int64s
+) -> None:
+    """Copies the values of piece *at* to their places."""
+    values = batch.values.view(np.int64)
+    view_kernels.place(values, at, found.value_starts, found.lengths, places, bits)

@@ -43,6 +43,10 @@ class PartLost(StorageError):
         self.part = part
 
 
+class ReadAnew(Exception):
+    """Damage was found, and noted, in the middle of a read: another one will leave it out."""
+
+
 class Part(Protocol):
     """Series and their samples, frozen for readers; several threads may read at once.
 
@@ -67,6 +71,11 @@ class Part(Protocol):
     @property
     def on_disk(self) -> bool:
         """Whether ``read`` may have to wait for the disk."""
+        ...
+
+    @property
+    def has_labels_in_memory(self) -> bool:
+        """Whether everything but ``read`` goes without the disk at the moment."""
         ...
 
     @property

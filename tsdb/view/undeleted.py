@@ -80,6 +80,10 @@ class Undeleted:
         return True
 
     @property
+    def has_labels_in_memory(self) -> bool:
+        return False
+
+    @property
     def token(self) -> Hashable:
         return ("undeleted", self._number)
 
@@ -105,6 +109,13 @@ class Undeleted:
             return bool(self._hits().groups.any())
         except PartLost:
             return True
+
+    @property
+    def touched(self) -> NDArray[np.bool_]:
+        """bool[s]: the series of the block of which something may be deleted."""
+        with self._as_own():
+            touched: NDArray[np.bool_] = self._hits().groups != 0
+        return touched
 
     def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
         with self._as_own():

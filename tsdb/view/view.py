@@ -17,11 +17,12 @@ from series.frame import LabelFrame
 from series.matcher import Matcher
 from series.ports import Context, Hints, NotInMemory, SeriesExemplars
 from tsdb.block import kernels as block_kernels
+from tsdb.block.block import Block
 from tsdb.damage import Lost
 from tsdb.lru import Lru
 from tsdb.sample.exemplars import ExemplarRing
 from tsdb.view.join import Piece, join
-from tsdb.view.part import Part, PartLost, PartRows
+from tsdb.view.part import Part, PartLost, PartRows, ReadAnew
 
 T = TypeVar("T")
 
@@ -42,11 +43,16 @@ class SeriesMap:
     @property
     def size_bytes(self) -> int:
         codes = sum(column.codes.nbytes for column in self.frame.columns.values())
-        return self.refs.nbytes + codes
+        return self.refs.nbytes + codes + _MAP_BYTES
 
 
-SeriesMapCache = Lru[Hashable, SeriesMap]
-"""The maps of recent selections by (matchers, tokens of the parts)."""
+SeriesMapCache = Lru[Hashable, SeriesMap | tuple[str, ...]]
+"""The maps of recent selections by (matchers, tokens of the parts), and label names and values of
+parts in memory by what was asked and their token."""
+_MAP_BYTES = 2048
+"""About what a map takes besides its arrays, with the matchers that it was asked for by."""
+_TEXT_BYTES = 80
+"""About what a text takes."""
 SERIES_MAP_BYTES = 16 << 20
 
 
@@ -78,21 +84,32 @@ class PartsSelection:
         return count
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
-        refs = self._series.refs[:, rows]
-        pieces = []
-        for part, part_refs in zip(self._parts, refs, strict=True):
-            if not _overlaps(part, start_ms, end_ms):
+        while True:
+            try:
+                return self._read(self._series.refs[:, rows], start_ms, end_ms, context)
+            except ReadAnew:
                 continue
-            present = np.flatnonzero(part_refs >= 0)
+
+    def _read(self, refs: Rows, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
+        overlapping = [_overlaps(part, start_ms, end_ms) for part in self._parts]
+        alone = sum(overlapping) == 1
+        pieces = []
+        for part, part_refs, overlaps in zip(self._parts, refs, overlapping, strict=True):
+            if not overlaps:
+                continue
+            present, found = _present(part_refs)
             if len(present):
                 context.check()
                 if part.on_disk:
                     if context.memory_only:
                         raise NotInMemory
                     context.touched_disk = True
-                found = part_refs[present]
+                planned = None
                 try:
-                    batch = part.read(found, start_ms, end_ms)
+                    # What is joined is decoded to its place in the whole.
+                    if not alone and isinstance(part, Block):
+                        planned = part.plan(found, start_ms, end_ms)
+                    batch = planned or part.read(found, start_ms, end_ms)
                 except PartLost as lost:
                     context.damaged(str(lost))
                     continue
@@ -136,7 +153,7 @@ class View:
         def resolved(parts: tuple[Part, ...]) -> PartsSelection:
             key = (matchers, tuple(part.token for part in parts))
             series = self._cache.get(key)
-            if series is None:
+            if not isinstance(series, SeriesMap):
                 found = (
                     _ask(part, lambda one: one.select(matchers, hints.check)) for part in parts
                 )
@@ -148,7 +165,10 @@ class View:
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
         def names(parts: tuple[Part, ...]) -> list[str]:
-            found = (_ask(part, lambda one: one.label_names(matchers)) for part in parts)
+            key = "names", matchers
+            found = (
+                self._texts(part, key, lambda one: one.label_names(matchers)) for part in parts
+            )
             return sorted({name for names in found for name in names})
 
         return self._asked(names, start_ms, end_ms)
@@ -157,10 +177,34 @@ class View:
         self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> list[str]:
         def values(parts: tuple[Part, ...]) -> list[str]:
-            found = (_ask(part, lambda one: one.label_values(name, matchers)) for part in parts)
+            key = "values", name, matchers
+            found = (
+                self._texts(part, key, lambda one: one.label_values(name, matchers))
+                for part in parts
+            )
             return sorted({value for values in found for value in values})
 
         return self._asked(values, start_ms, end_ms)
+
+    def _texts(
+        self, part: Part, asked: Hashable, ask: Callable[[Part], Sequence[str]]
+    ) -> Sequence[str]:
+        """What *ask* says of *part*, remembered for one in memory; blocks keep it themselves."""
+        if part.on_disk:
+            return _ask(part, ask)
+        key = asked, part.token
+        texts = self._cache.get(key)
+        if not isinstance(texts, tuple):
+            texts = tuple(_ask(part, ask))
+            size_bytes = _TEXT_BYTES * (1 + len(texts)) + sum(map(len, texts))
+            self._cache.put(key, texts, size_bytes)
+        return texts
+
+    def has_labels_in_memory(self, start_ms: int, end_ms: int) -> bool:
+        """Whether nobody has to wait for the disk who asks for series or labels in that time."""
+        return all(
+            part.has_labels_in_memory for part in self._parts if _overlaps(part, start_ms, end_ms)
+        )
 
     def exemplars(
         self, matcher_sets: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int
@@ -189,6 +233,17 @@ def _ask(part: Part, ask: Callable[[Part], T]) -> T:
         return ask(part)
     except PartLost as lost:
         raise PartLost(part, str(lost)) from None
+
+
+def _present(refs: Rows) -> tuple[Rows, Rows]:
+    """The rows that a part has, and what they are there."""
+    if len(refs) == 1:
+        return (_ONLY_ROW, refs) if refs[0] >= 0 else (_NO_ROW, refs[:0])
+    present = np.flatnonzero(refs >= 0)
+    return present, refs[present]
+
+
+_ONLY_ROW, _NO_ROW = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
 
 
 def _overlaps(part: Part, start_ms: int, end_ms: int) -> bool:

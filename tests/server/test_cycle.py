@@ -1,0 +1,144 @@
+"""Requests that are begun at once: what waits goes on as a task, and answers come in order."""
+
+import asyncio
+
+import pytest
+
+from server.cycle import begin
+from server.http import ANSWER, Receive, Response, Scope, Send, in_a_task, respond, respond_at_once
+from tests.server.test_connection import connected
+
+KEEP_ALIVE_SECONDS = 0.1
+GET = b"GET /%b HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def test_what_need_not_wait_ends_at_once() -> None:
+    """Without a task."""
+    seen: list[object] = []
+
+    async def work() -> None:
+        seen.append(asyncio.current_task())
+
+    async def main() -> None:
+        seen.append(asyncio.current_task())
+        assert begin(asyncio.get_running_loop(), work()) is None
+
+    asyncio.run(main())
+    assert len(seen) == 2
+
+
+def test_what_waits_goes_on_as_a_task() -> None:
+    """It gets results and errors of what it waits for, and can be cancelled."""
+    seen: list[object] = []
+
+    async def work(first: asyncio.Future[int], second: asyncio.Future[int]) -> None:
+        seen.append(await first)
+        try:
+            await second
+        except ZeroDivisionError:
+            seen.append("error")
+        seen.append(asyncio.current_task() is not None)
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        first, second = loop.create_future(), loop.create_future()
+        task = begin(loop, work(first, second))
+        assert task is not None
+        first.set_result(7)
+        second.set_exception(ZeroDivisionError())
+        while len(seen) < 3:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert seen == [7, "error", True]
+
+
+def test_who_needs_a_task_gets_one() -> None:
+    """A timeout can be set after ``in_a_task``."""
+
+    async def work() -> None:
+        await in_a_task()
+        async with asyncio.timeout(10):
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        task = begin(asyncio.get_running_loop(), work())
+        assert task is not None
+        await task
+
+    asyncio.run(main())
+
+
+async def _application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the path; below ``/slow`` after a while."""
+    if scope["path"].startswith("/slow"):
+        await asyncio.sleep(0.01)
+    response = Response(scope["path"].encode())
+    if scope["path"].endswith("long") or not respond_at_once(response, scope):
+        await respond(response, send)
+
+
+@pytest.mark.parametrize("paths", [(b"a", b"b"), (b"slow1", b"a", b"slow2", b"b"), (b"long", b"a")])
+def test_answers_come_in_the_order_of_the_requests(paths: tuple[bytes, ...]) -> None:
+    """Also where all are sent at once, and some have to wait."""
+
+    async def talk() -> list[bytes]:
+        async with connected(_application) as [(reader, writer)]:
+            writer.write(b"".join(GET % path for path in paths))
+            return [await _body(reader) for _ in paths]
+
+    assert asyncio.run(talk()) == [b"/" + path for path in paths]
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+    return await reader.readexactly(int(length))
+
+
+def test_an_answer_in_one_piece_is_that_in_two() -> None:
+    """Byte for byte, with what the server adds to the head; HTTP/1.0 is told of the end."""
+
+    async def talk(path: bytes, version: bytes) -> bytes:
+        async with connected(_both) as [(reader, writer)]:
+            writer.write(
+                b"GET %b HTTP/%b\r\nhost: x\r\nconnection: close\r\n\r\n" % (path, version)
+            )
+            return await reader.read()
+
+    for version in (b"1.1", b"1.0"):
+        whole, parts = (asyncio.run(talk(path, version)) for path in (b"/whole", b"/parts"))
+        assert whole == parts
+        assert b"connection: close" in whole
+
+
+async def _both(scope: Scope, receive: Receive, send: Send) -> None:
+    response = Response(b"[1]")
+    if scope["path"] == "/whole":
+        assert ANSWER in scope["extensions"]
+        assert respond_at_once(response, scope)
+    else:
+        await respond(response, send)
+
+
+def test_who_is_silent_for_long_is_let_go() -> None:
+    """After the keep-alive time since the last answer, and not before."""
+
+    async def talk() -> float:
+        async with connected(_application, timeout_keep_alive=KEEP_ALIVE_SECONDS) as [
+            (reader, writer)
+        ]:
+            loop = asyncio.get_running_loop()
+            for path in (b"a", b"slow"):
+                writer.write(GET % path)
+                await _body(reader)
+            answered = loop.time()
+            assert await asyncio.wait_for(reader.read(), 10) == b""
+            return loop.time() - answered
+
+    assert asyncio.run(talk()) >= KEEP_ALIVE_SECONDS * 0.9

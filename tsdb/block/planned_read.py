@@ -1,0 +1,71 @@
+"""PlannedRead: rows of a block of which the times are read, before their values are decoded."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from series.batch import SeriesBatch
+from tsdb.block import decode_kernels
+from tsdb.block import kernels as block_kernels
+from tsdb.block.index import BlockIndex
+from tsdb.view.part import Refs
+
+Int64s = NDArray[np.int64]
+Decode = Callable[[Callable[..., bool], Int64s, Int64s, NDArray[np.float64] | Int64s], None]
+"""Has a kernel decode pieces, which runs divide by frames, into an array."""
+
+
+class PlannedRead:
+    """For ``offsets``, ``time_starts`` and ``times_ms`` of the rows see ``SeriesBatch``.
+
+    All methods raise what *decode* does.
+    """
+
+    def __init__(
+        self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int, decode: Decode
+    ) -> None:
+        """The samples of *refs* in the times, see ``Part.read``."""
+        refs = np.ascontiguousarray(refs, dtype=np.int64)
+        sequences, skips, places, ends, pieces, runs = block_kernels.plan_times(
+            index.series_lines[refs],
+            index.line_bounds,
+            index.line_columns,
+            index.column_first_ms,
+            index.column_last_ms,
+            index.column_counts,
+            index.time_frames,
+            start_ms,
+            end_ms,
+        )
+        self.times_ms = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
+        decode(decode_kernels.decode_times, pieces, runs, self.times_ms)
+        self.offsets, self.time_starts, self._pieces, self._runs = block_kernels.plan_values(
+            refs,
+            sequences,
+            skips,
+            places,
+            ends,
+            self.times_ms,
+            index.line_columns,
+            index.series_segments,
+            index.segment_frames,
+            index.segment_slots,
+            index.column_counts,
+            start_ms,
+            end_ms,
+        )
+        self._decode = decode
+
+    def decode(self, places: Int64s, out: NDArray[np.float64]) -> None:
+        """Puts the values of row r to ``out[places[r]]`` and behind it; ``places`` int64[rows]."""
+        pieces = self._pieces.copy()
+        rows = np.searchsorted(self.offsets, pieces[4], side="right") - 1
+        pieces[4] += (places - self.offsets[:-1])[rows]
+        self._decode(decode_kernels.decode_values, pieces, self._runs, out)
+
+    def batch(self) -> SeriesBatch:
+        """The rows with their values."""
+        values = np.empty(int(self.offsets[-1]))
+        self._decode(decode_kernels.decode_values, self._pieces, self._runs, values)
+        return SeriesBatch(values, self.times_ms, self.offsets, self.time_starts)
