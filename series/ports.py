@@ -72,7 +72,7 @@ class Context:
         self.memory_only = memory_only
         self.strict = strict
         self.touched_disk = False
-        """Whether a read went to the disk, or might have."""
+        """Whether a read went to the disk."""
         self._cancelled: threading.Event | None = None
         self.samples_read = 0
         self.began_seconds = time.monotonic()

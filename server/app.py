@@ -64,10 +64,11 @@ class App:
             http.in_flight -= 1
             path = found[0].path if found else "other"
             seconds = time.perf_counter() - began
-            received, sent = exchange.received_bytes, exchange.sent_bytes
+            received = exchange.received_bytes + request.taken_bytes
+            sent = exchange.sent_bytes
             http.answered(path, exchange.status, seconds, received, sent)
             if access.isEnabledFor(logging.INFO):
-                _log_access(request, path, exchange, seconds)
+                _log_access(request, path, exchange, seconds, received)
 
     async def _respond(
         self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
@@ -163,14 +164,16 @@ class _Exchange:
         await self._send(message)
 
 
-def _log_access(request: Request, path: str, exchange: _Exchange, seconds: float) -> None:
+def _log_access(
+    request: Request, path: str, exchange: _Exchange, seconds: float, received: int
+) -> None:
     about = fields(
         org=exchange.org,
         method=request.method,
         path=path,
         code=exchange.status,
         seconds=round(seconds, 6),
-        received_bytes=exchange.received_bytes,
+        received_bytes=received,
         sent_bytes=exchange.sent_bytes,
     )
     access.info("request", extra=about)

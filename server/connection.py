@@ -13,7 +13,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.cycle import Cycle, begin
-from server.http import ANSWER, BODY_SECONDS
+from server.http import ANSWER, BODY_SECONDS, WHOLE_BODY
 
 HEAD_SECONDS = 10.0
 """How long a request's line and headers may take, from the first byte (or the connection) on."""
@@ -45,6 +45,8 @@ class Connection(HttpToolsProtocol):
     _timed = _Stage.IDLE
     _unread: asyncio.TimerHandle | None = None
     _idle_since = 0.0
+    _held: Cycle | None = None
+    """A request whose body may be about to come, while what came at once is parsed."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -61,6 +63,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if (held := self._take_held()) is not None:
+            self._start_asgi_task(held, self.app)
         if self._stage is _Stage.HEAD:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -74,7 +78,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """As uvicorn does it, but for the Cycle, and that a GET is begun at once."""
+        """As uvicorn does it, but for the Cycle, and that what has come whole is begun at once."""
         self._stage = _Stage.BODY
         version, method = self.parser.get_http_version(), self.parser.get_method().decode("ascii")
         url = httptools.parse_url(self.url)
@@ -97,20 +101,29 @@ class Connection(HttpToolsProtocol):
             version != "1.0" and self.parser.should_keep_alive(),
             self.on_response_complete,
         )
-        scope["extensions"] = {ANSWER: cycle.answer}
+        scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
         elif method in ("GET", "HEAD"):
-            if (task := begin(self.loop, cycle.run_asgi(self.app))) is not None:
-                task.add_done_callback(self.tasks.discard)
-                self.tasks.add(task)
+            self._begin(cycle)
         else:
-            self._start_asgi_task(cycle, self.app)
+            self._held = cycle
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._stage = _Stage.IDLE
+        if (held := self._take_held()) is not None:
+            self._begin(held)
+
+    def _take_held(self) -> Cycle | None:
+        held, self._held = self._held, None
+        return held
+
+    def _begin(self, cycle: Cycle) -> None:
+        if (task := begin(self.loop, cycle.run_asgi(self.app))) is not None:
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
 
     def on_response_complete(self) -> None:
         """As uvicorn does it, but for the timer."""

@@ -12,7 +12,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's, and whole answers in one piece."""
+    """uvicorn's, and whole bodies and answers in one piece."""
+
+    def whole_body(self) -> bytes | None:
+        """The body, where all of it that nobody has read is there; None where more is to come."""
+        if self.more_body or self.waiting_for_100_continue or self.disconnected:
+            return None
+        body, self.body = bytes(self.body), bytearray()
+        self.message_event.clear()
+        return body
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
         """Answers with *lines* of headers, each with its end, and a *body* as long as they say.

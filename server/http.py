@@ -28,6 +28,8 @@ TEXT = "text/plain; charset=utf-8"
 ANSWER = "o11y.answer"
 """The extension of an ASGI scope that writes whole answers in one piece: called with the status,
 the lines of headers and the body, it says whether it could."""
+WHOLE_BODY = "o11y.whole_body"
+"""The extension that gives the request's body where all of it has come, else None."""
 BODY_SECONDS = 30.0
 """How long a sender may take over its body."""
 
@@ -122,6 +124,8 @@ class Request:
     receive: Receive
     captures: dict[str, str] = field(default_factory=dict)
     """The named parts of the path."""
+    taken_bytes: int = 0
+    """Of a body that came without a message."""
     _by_name: dict[bytes, list[bytes]] | None = None
 
     @property
@@ -167,12 +171,15 @@ class Request:
         declared = self.header(b"content-length")
         if declared.isdigit() and int(declared) > max_bytes:
             raise refusal(_too_large(int(declared), max_bytes))
-        message = await self._receive_first()
-        if not message.get("more_body"):
-            body = bytes(message.get("body", b""))
-            if len(body) > max_bytes:
-                raise refusal(_too_large(len(body), max_bytes))
-            return body
+        whole = self._whole_body()
+        if whole is None:
+            message = await self._receive_first()
+            if not message.get("more_body"):
+                whole = bytes(message.get("body", b""))
+        if whole is not None:
+            if len(whole) > max_bytes:
+                raise refusal(_too_large(len(whole), max_bytes))
+            return whole
         parts = [message.get("body", b"")]
         size = len(parts[0])
         try:
@@ -186,6 +193,12 @@ class Request:
         except TimeoutError:
             raise text_error(408, "the request body did not arrive in time") from None
         return b"".join(parts)
+
+    def _whole_body(self) -> bytes | None:
+        take = self.scope.get("extensions", {}).get(WHOLE_BODY)
+        body: bytes | None = None if take is None else take()
+        self.taken_bytes = len(body or b"")
+        return body
 
     async def _receive_first(self) -> Message:
         await in_a_task()  # for the timeout
@@ -225,9 +238,11 @@ def respond_at_once(response: Response, scope: Scope, *, head: bool = False) -> 
     """Sends *response* in one piece where the server of *scope* can, and says whether it did."""
     body = response.body
     write = scope.get("extensions", {}).get(ANSWER)
-    if write is None or not isinstance(body, bytes) or response.headers or response.status == 204:
+    if write is None or not isinstance(body, bytes):
         return False
-    lines = _LINES % (response.content_type.encode(), len(body))
+    lines = b"".join([b"%b: %b\r\n" % header for header in response.headers])
+    if response.status != 204:
+        lines += _LINES % (response.content_type.encode(), len(body))
     return bool(write(response.status, lines, b"" if head else body))
 
 

@@ -3,17 +3,27 @@
 import ctypes
 from pathlib import Path
 
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _MADV_DONTNEED = 4
 _ARENAS = 2
 """Of the C library. It would make one a thread, and each keeps what was freed in it."""
+_KEPT_BYTES = 64 << 20
+"""So much that was freed an arena keeps at its end: a query's arrays are as large every time, and
+pages that are given back have to be cleared when they are asked for again."""
+_MAPPED_BYTES = 32 << 20
+"""Arrays from here on are mapped, and given back at once."""
 
 
-def bound_arenas() -> None:
-    """Lets threads share their memory; to be called before there are any. Not all systems can."""
+def tune_malloc() -> None:
+    """Lets threads share their memory and keep some; to be called before there are any.
+
+    Not all systems can.
+    """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
         library.mallopt(_M_ARENA_MAX, _ARENAS)
+        library.mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 def let_go_of_compiler() -> None:

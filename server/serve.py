@@ -20,7 +20,7 @@ from series.jit import load_all
 from server.access.auth import Gate
 from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
-from server.process_memory import bound_arenas, let_go_of_compiler
+from server.process_memory import let_go_of_compiler, tune_malloc
 from server.settings import Settings
 from server.startup import base_url
 from tsdb.log.progress import ReplayProgress, ReplayStopped
@@ -81,7 +81,7 @@ def run(
     *on_ready* is called, in another thread, once everything answers; *progress* follows the
     replay of the log until then.
     """
-    bound_arenas()
+    tune_malloc()
     sys.setswitchinterval(SWITCH_SECONDS)
     Connection.most = min(MAX_CONNECTIONS, _most_files() // 2)
     # What strangers send is no news; our own faults are logged as errors.

@@ -39,6 +39,7 @@ from server.api.refusals import Refusals
 from server.call import Call
 from server.command.asking import ARROW_STREAM
 from server.http import JSON, Response, api_error, dumps, success
+from tsdb.block.disk_reads import watched
 
 MAX_POINTS = 11_000
 WATCH_AFTER_SECONDS = 0.05
@@ -235,7 +236,8 @@ def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
     most = context.max_samples
     context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
     try:
-        whole, rest = _answer_slices(call, asked, context)
+        with watched(context):
+            whole, rest = _answer_slices(call, asked, context)
     except (TooManySamples, NotInMemory):
         call.house.quick.forget(kind)
         context.samples_read = 0

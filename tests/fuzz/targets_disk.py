@@ -18,11 +18,11 @@ from tests.fuzz.target import Outcome, Target, magnitude
 from tests.tsdb.blocks import QuietFiles
 from tests.tsdb.contents import Started
 from tests.tsdb.databases import NOW_MS, append, batch_of, bits, everything, open_store
+from tests.tsdb.decoding import decode_times, decode_values
 from tests.tsdb.frame_reader import sections
 from tests.tsdb.make_golden import OPTIONS, exemplified
 from tests.tsdb.test_histograms import histogram
 from tsdb import manifest as manifests
-from tsdb.block import decode_kernels
 from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame
 from tsdb.log import records
 from tsdb.log.check import check_segment
@@ -196,11 +196,11 @@ def _read_frame(data: bytes) -> Outcome:
         take = int(head[4]) | int(head[5]) << 8
         piece = np.array([[0], [slot], [0], [take], [0]])
         values, times_ms = np.zeros(take), np.zeros(take, np.int64)
-        decoded += decode_kernels.decode_values(body, piece, 0, 1, values)
-        decode_kernels.decode_times(body, piece, 0, 1, times_ms)
+        decoded += decode_values(body, piece, 0, 1, values)
+        decode_times(body, piece, 0, 1, times_ms)
         piece[2], piece[3] = take // 2, take - take // 2
         part = np.zeros(take - take // 2)
-        if decode_kernels.decode_values(body, piece, 0, 1, part):
+        if decode_values(body, piece, 0, 1, part):
             assert part.tobytes() == values[take // 2 :].tobytes()
     assert decoded == segments
     return magnitude(segments), len({int(body[8 + 32 * slot]) for slot in range(segments)})

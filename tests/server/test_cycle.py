@@ -5,7 +5,17 @@ import asyncio
 import pytest
 
 from server.cycle import begin
-from server.http import ANSWER, Receive, Response, Scope, Send, in_a_task, respond, respond_at_once
+from server.http import (
+    ANSWER,
+    Receive,
+    Request,
+    Response,
+    Scope,
+    Send,
+    in_a_task,
+    respond,
+    respond_at_once,
+)
 from tests.server.test_connection import connected
 
 KEEP_ALIVE_SECONDS = 0.1
@@ -142,3 +152,51 @@ def test_who_is_silent_for_long_is_let_go() -> None:
             return loop.time() - answered
 
     assert asyncio.run(talk()) >= KEEP_ALIVE_SECONDS * 0.9
+
+
+def _post(path: bytes, body: bytes) -> bytes:
+    return b"POST /%b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path, len(body), body)
+
+
+async def _echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body, and whether it was read outside of any task."""
+    request = Request(scope, receive)
+    body = await request.body(1 << 20)
+    at_once = asyncio.current_task() is None
+    response = Response(b"%b %d" % (body, at_once))
+    if not respond_at_once(response, scope):
+        await respond(response, send)
+
+
+def test_a_body_that_comes_with_its_head_is_read_at_once() -> None:
+    """Those that come in pieces are waited for; the order of the answers stays."""
+
+    async def talk() -> list[bytes]:
+        async with connected(_echo) as [(reader, writer)]:
+            writer.write(_post(b"a", b"one") + _post(b"b", b"two"))
+            answers = [await _body(reader), await _body(reader)]
+            whole = _post(b"c", b"three" * 1000)
+            for part in (whole[:20], whole[20:100], whole[100:]):
+                writer.write(part)
+                await asyncio.sleep(0.01)
+            return [*answers, await _body(reader)]
+
+    assert asyncio.run(talk()) == [b"one 1", b"two 1", b"three" * 1000 + b" 0"]
+
+
+def test_an_answer_without_a_body_has_its_headers_in_one_piece_too() -> None:
+    """204 with headers of its own, as in two pieces."""
+    answer = Response(b"", 204, headers=((b"x-written", b"3"),))
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] != "/whole" or not respond_at_once(answer, scope):
+            await respond(answer, send)
+
+    async def talk(path: bytes) -> bytes:
+        async with connected(application) as [(reader, writer)]:
+            writer.write(b"GET %b HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path)
+            return await reader.read()
+
+    whole, parts = asyncio.run(talk(b"/whole")), asyncio.run(talk(b"/parts"))
+    assert whole == parts
+    assert b"x-written: 3\r\n" in whole

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from series.batch import STALE_NAN
 from tests.examples import examples
+from tests.tsdb.decoding import decode_times, decode_values
 from tests.tsdb.frame_reader import read_frame, sections
 from tsdb.block import decode_kernels, model_kernels, pack_kernels
 from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame, without_number
@@ -95,7 +96,7 @@ def _piece(slot: int, skip: int, take: int) -> NDArray[np.int64]:
 def _decode(frame: bytes, slot: int, skip: int, take: int, number: int = 7) -> NDArray[np.uint64]:
     body = unpack_frame(frame, number)
     out = np.zeros(take)
-    assert decode_kernels.decode_values(body, _piece(slot, skip, take), 0, 1, out)
+    assert decode_values(body, _piece(slot, skip, take), 0, 1, out)
     return out.view(np.uint64)
 
 
@@ -140,9 +141,9 @@ def test_any_times_come_back(coding: int, columns: list[list[int]]) -> None:
     body = unpack_frame(frame, 0)
     out = np.zeros(len(times), dtype=np.int64)
     pieces = np.stack([counts * 0, np.arange(len(rising)), counts * 0, counts, starts])
-    assert decode_kernels.decode_times(body, pieces, 0, len(rising), out)
+    assert decode_times(body, pieces, 0, len(rising), out)
     pieces[3, 0] += 1
-    assert not decode_kernels.decode_times(body, pieces, 0, 1, out)
+    assert not decode_times(body, pieces, 0, 1, out)
     assert (out == times).all()
 
 
@@ -303,8 +304,8 @@ def test_any_sections_are_decoded_or_refused(
     take = len(segments[0])
     with contextlib.suppress(ValueError):
         body = unpack_frame(_repacked([bytes(part) for part in parts]), 7)
-        decode_kernels.decode_values(body, _piece(0, 0, take), 0, 1, np.zeros(take))
-        decode_kernels.decode_times(body, _piece(0, 0, take), 0, 1, np.zeros(take, np.int64))
+        decode_values(body, _piece(0, 0, take), 0, 1, np.zeros(take))
+        decode_times(body, _piece(0, 0, take), 0, 1, np.zeros(take, np.int64))
 
 
 @examples(100)
@@ -317,7 +318,7 @@ def test_any_frame_is_decoded_or_refused(segments: Segments, data: st.DataObject
     frame[:4] = struct.pack("<I", google_crc32c.value(bytes(frame[4:])))
     with contextlib.suppress(ValueError):
         body = unpack_frame(bytes(frame), 7)
-        decode_kernels.decode_values(body, _piece(0, 0, 1), 0, 1, np.zeros(1))
+        decode_values(body, _piece(0, 0, 1), 0, 1, np.zeros(1))
 
 
 def test_heads_that_promise_much_are_refused_at_once() -> None:
@@ -335,6 +336,26 @@ def test_segments_that_a_body_does_not_hold_are_refused() -> None:
     body = unpack_frame(_encode([_bits(1.0, 2.0)])[0], 7)
     out = np.zeros(9)
     for slot, skip, take in ((1, 0, 1), (0, 1, 2), (0, 0, 3)):
-        assert not decode_kernels.decode_values(body, _piece(slot, skip, take), 0, 1, out)
-    assert not decode_kernels.decode_values(body[:-1], _piece(0, 0, 1), 0, 1, out)
-    assert not decode_kernels.decode_values(body[:3], _piece(0, 0, 1), 0, 1, out)
+        assert not decode_values(body, _piece(slot, skip, take), 0, 1, out)
+    assert not decode_values(body[:-1], _piece(0, 0, 1), 0, 1, out)
+    assert not decode_values(body[:3], _piece(0, 0, 1), 0, 1, out)
+
+
+def test_bodies_are_decoded_up_to_the_first_that_is_damaged() -> None:
+    """What stands before it is there; the count says which one it is."""
+    bodies = [unpack_frame(_encode([_bits(row, row + 1, row + 3)])[0], 7) for row in range(3)]
+    bodies[1] = bodies[1][:-8]
+    starts = np.cumsum([0, *map(len, bodies)])
+    pieces = np.array([[0, 1, 2], [0] * 3, [0] * 3, [3] * 3, [0, 3, 6]])
+    out = np.zeros(9)
+    done = decode_kernels.decode_values(np.concatenate(bodies), starts, pieces, np.arange(4), out)
+    assert done == 1
+    assert out[:3].tolist() == [0, 1, 3]
+
+
+def test_a_section_that_says_it_is_huge_is_refused_before_it_is_made_room_for() -> None:
+    """Behind a checksum that is right, with a size in the frame that is modest."""
+    part = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 50) + b"\x01\x00\x00"
+    rest = struct.pack("<IHH", 7, 1, 0) + struct.pack("<II", 100, len(part)) + part
+    with pytest.raises(ValueError, match="sizes disagree"):
+        unpack_frame(struct.pack("<I", google_crc32c.value(rest)) + rest, 7)

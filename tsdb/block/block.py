@@ -18,11 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
+from series.histogram import offsets_of
 from series.matcher import Matcher
 from series.ports import StorageError, go_on
 from tsdb.block import decode_kernels
 from tsdb.block.cache import BlockCache
 from tsdb.block.codec import unpack_frame
+from tsdb.block.disk_reads import note_read
 from tsdb.block.entry_index import EntryIndex
 from tsdb.block.format import (
     DATA_HEADER,
@@ -220,22 +222,31 @@ class Block:
     def _decode(
         self,
         index: BlockIndex,
-        kernel: Callable[..., bool],
+        kernel: Callable[..., int],
         pieces: Int64s,
         runs: Int64s,
         out: NDArray[np.float64] | Int64s,
     ) -> None:
-        """Decodes all *pieces*, frame by frame, into *out*; ReadAnew where one is damaged."""
-        bounds = runs.tolist()
+        """Decodes all *pieces*, which *runs* divide by frames, into *out*; ReadAnew where a frame
+        is damaged."""
         frames = pieces[0, runs[:-1]].tolist()
-        held, number = self._cache.frames, self._number
-        for frame, first, end in zip(frames, bounds, bounds[1:], strict=False):
-            body = held.get((number, frame))
-            if body is None:
-                body = self._load_frame(index, frame)
-                held.put((number, frame), body, body.nbytes)
-            if not kernel(body, pieces, first, end, out):
-                raise self._noted(index, frame, "frame does not hold the samples it should")
+        if not frames:
+            return
+        bodies = [self._body(index, frame) for frame in frames]
+        starts = offsets_of(np.array([len(body) for body in bodies]))
+        whole = bodies[0] if len(bodies) == 1 else np.concatenate(bodies)
+        done = kernel(whole, starts, pieces, runs, out)
+        if done < len(frames):
+            text = "frame does not hold the samples it should"
+            raise self._noted(index, frames[done], text)
+
+    def _body(self, index: BlockIndex, frame: int) -> NDArray[np.uint8]:
+        key, held = (self._number, frame), self._cache.frames
+        body = held.get(key)
+        if body is None:
+            body = self._load_frame(index, frame)
+            held.put(key, body, body.nbytes)
+        return body
 
     def _noted(self, index: BlockIndex, frame: int, text: str) -> ReadAnew:
         offset = int(index.frame_offsets[frame])
@@ -243,6 +254,7 @@ class Block:
         return ReadAnew()
 
     def _load_frame(self, index: BlockIndex, frame: int) -> NDArray[np.uint8]:
+        note_read()
         start, end = index.frame_offsets[frame : frame + 2].tolist()
         try:
             with self._cache.opened(self._data) as fd:
@@ -257,6 +269,7 @@ class Block:
         indexes: Lru[int, BlockIndex] = self._cache.indexes
         index = indexes.get(self._number)
         if index is None:
+            note_read()
             with self._loading:
                 index = indexes.get(self._number)
                 if index is None:

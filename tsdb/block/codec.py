@@ -16,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from tsdb.block import model_kernels, pack_kernels
+from tsdb.block.format import UNSAID
 from tsdb.block.unpack_kernels import SPARE_BYTES, unpack
 
 SEGMENT_SAMPLES = 480
@@ -198,6 +199,9 @@ def _decompressed(part: memoryview, size: int) -> bytes:
     if size > _MAX_SECTION_BYTES:
         raise ValueError("frame sizes disagree")
     try:
+        # What the part says itself would be allocated, however much that is.
+        if zstandard.frame_content_size(part) not in (size, UNSAID):
+            raise ValueError("frame sizes disagree")
         section = _zstd.decompress(part, max_output_size=size)
     except zstandard.ZstdError as error:
         raise ValueError(f"frame does not decompress: {error}") from None

@@ -12,6 +12,7 @@ from series.jit import helper, kernel, load_u64
 
 _BYTES = "Array(u1, 1, 'C', True)"
 _PIECES = "Array(i8, 2, 'C', True)"
+_BOUNDS = "Array(i8, 1, 'C', True)"
 
 _PREAMBLE, _HEAD, _ODD = 8, 32, 10
 CONSTANT, COUNTED, PLAIN, DELTA = 0, 1, 2, 3
@@ -111,13 +112,9 @@ def _decode_numbers(body: Any, place: Any, head: Any, skip: Any, out: Any) -> No
         _add_up(body[place:end].view(np.uint64), skip, base, low, factor, out)
 
 
-@kernel(f"b1({_BYTES}, {_PIECES}, i8, i8, f8[::1])")
-def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> bool:
-    """Decodes the pieces *first* up to *end* of a frame body (see ``block_kernels``).
-
-    ``pieces`` int64[5, n]: frame (not used here), slot, samples to skip, samples to take, place in
-    *out*. Returns False where the body does not hold these samples.
-    """
+@helper
+def _values(body: Any, pieces: Any, first: Any, end: Any, out: Any) -> Any:
+    """Decodes the pieces of one body; False where it does not hold these samples."""
     segments = _segment_count(body)
     places = np.empty(segments, np.int64)
     odds = np.empty(segments, np.int64)
@@ -156,9 +153,24 @@ def decode_values(body: Any, pieces: Any, first: int, end: int, out: Any) -> boo
     return True
 
 
-@kernel(f"b1({_BYTES}, {_PIECES}, i8, i8, i8[::1])")
-def decode_times(body: Any, pieces: Any, first: int, end: int, out: Any) -> bool:
-    """As ``decode_values``, of whole segments of int64 numbers, packed as times."""
+@kernel(f"i8({_BYTES}, {_BOUNDS}, {_PIECES}, {_BOUNDS}, f8[::1])")
+def decode_values(bodies: Any, starts: Any, pieces: Any, runs: Any, out: Any) -> int:
+    """Decodes pieces (see ``block_kernels``) of frame bodies that stand end to end.
+
+    Body b is ``bodies[starts[b] : starts[b + 1]]``; of it are the pieces ``runs[b]`` up to
+    ``runs[b + 1]``. ``pieces`` int64[5, n]: frame (not used here), slot, samples to skip, samples
+    to take, place in *out*. Returns how many bodies are done: not all where one does not hold
+    these samples. All in one call, since each call lets go of the interpreter and waits for it.
+    """
+    for b in range(len(starts) - 1):
+        body = bodies[starts[b] : starts[b + 1]]
+        if not _values(body, pieces, runs[b], runs[b + 1], out):
+            return b
+    return len(starts) - 1
+
+
+@helper
+def _times(body: Any, pieces: Any, first: Any, end: Any, out: Any) -> Any:
     segments = _segment_count(body)
     places = np.empty(segments, np.int64)
     odds = np.empty(segments, np.int64)
@@ -171,3 +183,13 @@ def decode_times(body: Any, pieces: Any, first: int, end: int, out: Any) -> bool
             return False
         _decode_numbers(body, places[s], head, 0, out[pieces[4, k] : pieces[4, k] + count])
     return True
+
+
+@kernel(f"i8({_BYTES}, {_BOUNDS}, {_PIECES}, {_BOUNDS}, i8[::1])")
+def decode_times(bodies: Any, starts: Any, pieces: Any, runs: Any, out: Any) -> int:
+    """As ``decode_values``, of whole segments of int64 numbers, packed as times."""
+    for b in range(len(starts) - 1):
+        body = bodies[starts[b] : starts[b + 1]]
+        if not _times(body, pieces, runs[b], runs[b + 1], out):
+            return b
+    return len(starts) - 1

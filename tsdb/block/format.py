@@ -306,10 +306,18 @@ def unpack_index(data: bytes, sequence: int) -> Sections:
     return sections
 
 
+UNSAID = -1
+"""The size of a zstd frame that does not tell it."""
+
+
 def _decompress(content: bytes, size: int, at: int) -> bytes:
     if size > len(content) * _MOST_SHRUNK:
         raise DamagedError("index section cannot be as large as it says", at)
     try:
+        # What the content says itself would be allocated, however much that is.
+        claimed = zstandard.frame_content_size(content)
+        if claimed not in (size, UNSAID):
+            raise DamagedError("index section has another size than written", at)
         plain = zstandard.ZstdDecompressor().decompress(content, max_output_size=size)
     except zstandard.ZstdError as error:
         raise DamagedError(f"index section does not decompress: {error}", at) from None

@@ -76,14 +76,15 @@ class FrameSource:
         )
         times_ms = np.empty(int(counts.sum()), dtype=np.int64)
         frames, firsts = np.unique(pieces[0], return_index=True)
-        bounds = np.append(firsts, len(columns)).tolist()
+        runs = np.append(firsts, len(columns))
         for at, frame in enumerate(frames.tolist()):
             offset = int(self.index.frame_offsets[frame])
             try:
                 body = unpack_frame(self._read(frame), frame)
             except ValueError as error:
                 raise DamagedError(str(error), offset) from None
-            if not decode_kernels.decode_times(body, pieces, bounds[at], bounds[at + 1], times_ms):
+            starts = np.array([0, len(body)])
+            if not decode_kernels.decode_times(body, starts, pieces, runs[at : at + 2], times_ms):
                 raise DamagedError("frame does not hold the times it should", offset)
         return times_ms
 

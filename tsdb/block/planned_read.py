@@ -12,7 +12,7 @@ from tsdb.block.index import BlockIndex
 from tsdb.view.part import Refs
 
 Int64s = NDArray[np.int64]
-Decode = Callable[[Callable[..., bool], Int64s, Int64s, NDArray[np.float64] | Int64s], None]
+Decode = Callable[[Callable[..., int], Int64s, Int64s, NDArray[np.float64] | Int64s], None]
 """Has a kernel decode pieces, which runs divide by frames, into an array."""
 
 

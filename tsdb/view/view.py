@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.matcher import Matcher
-from series.ports import Context, Hints, NotInMemory, SeriesExemplars
+from series.ports import Context, Hints, SeriesExemplars
 from tsdb.block import kernels as block_kernels
 from tsdb.block.block import Block
+from tsdb.block.disk_reads import watched
 from tsdb.damage import Lost
 from tsdb.lru import Lru
 from tsdb.sample.exemplars import ExemplarRing
@@ -84,11 +85,12 @@ class PartsSelection:
         return count
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
-        while True:
-            try:
-                return self._read(self._series.refs[:, rows], start_ms, end_ms, context)
-            except ReadAnew:
-                continue
+        with watched(context):
+            while True:
+                try:
+                    return self._read(self._series.refs[:, rows], start_ms, end_ms, context)
+                except ReadAnew:
+                    continue
 
     def _read(self, refs: Rows, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
         overlapping = [_overlaps(part, start_ms, end_ms) for part in self._parts]
@@ -100,10 +102,6 @@ class PartsSelection:
             present, found = _present(part_refs)
             if len(present):
                 context.check()
-                if part.on_disk:
-                    if context.memory_only:
-                        raise NotInMemory
-                    context.touched_disk = True
                 planned = None
                 try:
                     # What is joined is decoded to its place in the whole.
