@@ -379,7 +379,7 @@ ROLLUPS: Mapping[str, Rollup] = {
     "last_over_time": Rollup(_at(last_samples, False), keeps_name=True),
     "stddev_over_time": Rollup(_flagged(over_time_kernels.variance_over, True), visit_ns=18),
     "stdvar_over_time": Rollup(_flagged(over_time_kernels.variance_over, False), visit_ns=18),
-    "quantile_over_time": Rollup(_quantile, visit_ns=30),
+    "quantile_over_time": Rollup(_quantile, visit_ns=4),
     "mad_over_time": Rollup(_mad, visit_ns=110),
     "ts_of_first_over_time": Rollup(_at(first_samples, True)),
     "ts_of_last_over_time": Rollup(_at(last_samples, True)),

@@ -7,7 +7,7 @@ shares the syntax tree and the matchers with the engine and nothing else.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from promql import ast
@@ -63,6 +63,8 @@ class Twin:
     end_ms: int
     step_ms: int
     delayed: bool = False
+    origins: dict[tuple[int, Labels], Labels] = field(default_factory=dict)
+    """Which series became those without a name of a call over ranges, at any step."""
 
     def answer(self, node: ast.Node) -> Answer:
         """The answer at every step from start_ms to end_ms; TwinError where the query fails."""
@@ -336,7 +338,15 @@ class Twin:
             if value is not None:
                 out.append(Element(window.labels, value, window.drop))
         keeps = node.name in ("last_over_time", "first_over_time")
-        return out if keeps else self.unnamed(out)
+        return out if keeps else self.unnamed(self.of_one_origin(node, out))
+
+    def of_one_origin(self, node: ast.Call, vector: Vector) -> Vector:
+        """*vector*; Prometheus refuses equal labels here even where no step has both."""
+        for e in [] if self.delayed else vector:
+            key, series = (id(node), Labels.of(nameless(e.labels))), Labels.of(e.labels)
+            if self.origins.setdefault(key, series) != series:
+                raise TwinError("vector cannot contain metrics with the same labelset")
+        return vector
 
     def buckets(self, fold: Callable[[sums.Buckets], float], vector: Vector) -> Vector:
         groups: dict[Group, list[tuple[dict[str, str], float, float]]] = {}
