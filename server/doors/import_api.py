@@ -13,7 +13,16 @@ from urllib.parse import parse_qsl
 from series.ports import Refusal
 from server.call import Call
 from server.doors.ingest import MAX_LINES, Delivery, Outcome, http_error, receive
-from server.http import BODY_SECONDS, ClientGone, HttpError, Request, Response, dumps, text_error
+from server.http import (
+    BODY_SECONDS,
+    ClientGone,
+    HttpError,
+    Request,
+    Response,
+    dumps,
+    in_a_task,
+    text_error,
+)
 from wire.errors import Malformed
 from wire.exposition import Format, TextDecoder, format_of
 from wire.exposition_page import Scraped
@@ -158,6 +167,7 @@ async def _blocks(call: Call, lines: LineBlocks, encoding: str) -> AsyncIterator
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
     """The body as it arrives, gathered to PROGRESS_BYTES; HttpError 400 and 408."""
+    await in_a_task()  # for the timeout
     left = MAX_IMPORT_BYTES
     more = True
     while more:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from server.cycle import begin
+from server.doors.import_api import _chunks
 from server.http import (
     ANSWER,
     Receive,
@@ -200,3 +201,18 @@ def test_an_answer_without_a_body_has_its_headers_in_one_piece_too() -> None:
     whole, parts = asyncio.run(talk(b"/whole")), asyncio.run(talk(b"/parts"))
     assert whole == parts
     assert b"x-written: 3\r\n" in whole
+
+
+def test_a_streamed_import_that_comes_whole_is_read_like_one_in_pieces() -> None:
+    """Its timeout needs a task, which it has not been begun in."""
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        parts = [part async for part in _chunks(Request(scope, receive))]
+        await respond(Response(b"".join(parts)), send)
+
+    async def talk() -> bytes:
+        async with connected(application) as [(reader, writer)]:
+            writer.write(_post(b"a", b"up 1"))
+            return await _body(reader)
+
+    assert asyncio.run(talk()) == b"up 1"
