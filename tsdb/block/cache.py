@@ -8,7 +8,7 @@ import copy
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,6 @@ class BlockCache:
     def open_files(self) -> int:
         """How many files are open."""
         return len(self._open)
-
-    def frame(self, key: FrameKey, load: Callable[[], Bytes]) -> Bytes:
-        """The frame *key*, from memory or by *load*."""
-        found = self.frames.get(key)
-        if found is None:
-            found = load()
-            self.frames.put(key, found, found.nbytes)
-        return found
 
     @contextmanager
     def opened(self, path: Path) -> Iterator[int]:
