@@ -9,7 +9,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from benchmarks.lines import Line, find
 from benchmarks.options import Options
 from benchmarks.pairs import NEW, OLD, Paired
 from benchmarks.peers import OURS
+from benchmarks.processes import scratch
 from benchmarks.queries import chosen
 from benchmarks.report import lines_of
 
@@ -59,10 +59,9 @@ def against(commit: str, count: int, asked: Options) -> list[Paired]:
     server_cores = cores[-asked.cores[0] :]
     workload = asked.workload()
     with (
-        tempfile.TemporaryDirectory(prefix="o11y-bench-", dir=asked.dir) as name,
+        scratch("o11y-bench-", asked.dir) as home,
         ExitStack() as stack,
     ):
-        home = Path(name)
         program = stack.enter_context(commits.installed(commit, home))
         os.sched_setaffinity(0, cores[: -len(server_cores)] or cores)
         stack.callback(os.sched_setaffinity, 0, cores)

@@ -8,7 +8,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +19,7 @@ from rich.table import Table
 from benchmarks import idle, ingest_rows, peers
 from benchmarks.http1 import Connection
 from benchmarks.peers import OURS, Peer
-from benchmarks.processes import cpu_seconds, memory_bytes, reset_peak
+from benchmarks.processes import cpu_seconds, memory_bytes, reset_peak, scratch
 from benchmarks.queries import Query, chosen
 from benchmarks.workload import CLASSES, Workload, starting_now
 
@@ -58,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
         for title, (instances, hours) in AXES.items():
             workload = Workload(max(1, round(instances * given.share)), round(hours * 3600))
             say(f"{title}: {workload.samples:,} samples")
-            with tempfile.TemporaryDirectory(prefix="o11y-growth-", dir=given.dir) as home:
-                found[title] = measure(workload, Path(home), cores[-1:])
+            with scratch("o11y-growth-", given.dir) as home:
+                found[title] = measure(workload, home, cores[-1:])
     finally:
         os.sched_setaffinity(0, cores)
     Console(width=140).print(growth_table(found))

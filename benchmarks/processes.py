@@ -5,14 +5,28 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 POLL_S = 0.02
 PROCESS_CLOCK = 2
 """Linux' clock of the time that a process was running: the id is made of this and the pid."""
+
+
+@contextmanager
+def scratch(prefix: str, parent: Path | None = None) -> Iterator[Path]:
+    """A directory for as long as the block runs, below *parent*, which is made where it is missing.
+
+    OSError where it cannot be made.
+    """
+    if parent is not None:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name:
+        yield Path(name)
 
 
 class NotStarted(Exception):

@@ -6,7 +6,6 @@ python -m benchmarks.run --quick
 import os
 import platform
 import sys
-import tempfile
 from contextlib import ExitStack
 from dataclasses import asdict
 from importlib.metadata import version
@@ -21,6 +20,7 @@ from benchmarks.lines import Line
 from benchmarks.markdown import write_markdown
 from benchmarks.options import Options, parse
 from benchmarks.peers import OURS, Peer, Target
+from benchmarks.processes import scratch
 from benchmarks.queries import NARROW, chosen
 from benchmarks.servers import Absent
 from benchmarks.workload import Workload
@@ -60,10 +60,10 @@ class Run:
         """All parts; the results as plain data."""
         options = self.options
         workload = options.workload()
-        with tempfile.TemporaryDirectory(prefix="o11y-bench-", dir=options.dir) as home:
+        with scratch("o11y-bench-", options.dir) as home:
             if "small" in options.measured and options.started:
-                self._small(workload, Path(home))
-            workload, servers = self._large(options.workload(), Path(home))
+                self._small(workload, home)
+            workload, servers = self._large(options.workload(), home)
         return {
             "workload": asdict(workload)
             | {"series": workload.series, "samples": workload.samples, "senders": options.senders},

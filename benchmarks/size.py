@@ -6,7 +6,6 @@ python -m benchmarks.size --minutes 10
 import argparse
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ import numpy.typing as npt
 
 from benchmarks import entropy, peers
 from benchmarks.peers import Peer
+from benchmarks.processes import scratch
 from benchmarks.remote_write import Sender, compress, encode_labels, field, varint
 from benchmarks.send import settle
 from benchmarks.servers import Absent
@@ -53,8 +53,8 @@ def main() -> int:
     end_s = (int(time.time()) - PAST_S) // 60 * 60
     workload = replace(workload, start_ms=(end_s - workload.span_s) * 1000)
     chosen = [title for title in [*MIXES, *CLASSES] if not options.only or title in options.only]
-    with tempfile.TemporaryDirectory(prefix="o11y-size-", dir=options.dir) as home:
-        results = _measure(options, workload, chosen, Path(home))
+    with scratch("o11y-size-", options.dir) as home:
+        results = _measure(options, workload, chosen, home)
     print(_markdown(results))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")

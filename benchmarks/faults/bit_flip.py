@@ -3,6 +3,7 @@
 import random
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.faults.outcome import Outcome, Skipped
@@ -24,6 +25,19 @@ SEALED, RECENT = 600, 40
 SLICE = 60
 """Requests of an hour."""
 SEALED_S, QUIET_S = 30.0, 2.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What became of one flip; *ready_s* is None where the server did not start."""
+
+    count: Count
+    ready_s: float | None
+    is_noticed: bool
+
+    @property
+    def did_harm(self) -> bool:
+        return bool(self.count.lost or self.count.invented or self.count.double)
 
 
 def prepare(system: System, home: Path) -> tuple[Path, list[Writer]]:
@@ -67,24 +81,23 @@ def bit_flip(
 ) -> Outcome:
     """*flips* times one bit, each in a fresh copy of *origin*, which holds what *writers* sent."""
     draw = random.Random(f"{seed} {region}")
-    total, ready_s = Count(), []
-    started = noticed = 0
+    seen = []
     for _ in range(flips):
         flipped = home / "flipped"
         copy_data(origin, flipped)
-        name = flip_one(system, flipped / "data", region, draw)
-        if name is None:
+        if flip_one(system, flipped / "data", region, draw) is None:
             raise Skipped(f"it has no {region} in files of its own")
-        count, one_ready_s, one_noticed = _look(system, flipped, writers)
-        total += count
-        ready_s += one_ready_s
-        started += bool(one_ready_s)
-        noticed += one_noticed
+        seen.append(_look(system, flipped, writers))
         shutil.rmtree(flipped)
-    notes = [f"{flips} flips, {noticed} noticed"]
-    if started < flips:
-        notes.append(f"{flips - started} times it did not start")
-    return Outcome(total, ready_s=ready_s, notes=notes)
+    ready_s = [one.ready_s for one in seen if one.ready_s is not None]
+    notes = [f"{flips} flips, {sum(one.is_noticed for one in seen)} noticed"]
+    harm = [one for one in seen if one.did_harm]
+    if harm:
+        silent = sum(not one.is_noticed for one in harm)
+        notes.append(f"{len(harm)} did harm, {silent} of them unnoticed")
+    if len(ready_s) < flips:
+        notes.append(f"{flips - len(ready_s)} times it did not start")
+    return Outcome(sum((one.count for one in seen), Count()), ready_s=ready_s, notes=notes)
 
 
 def flip_one(system: System, data: Path, region: str, draw: random.Random) -> str | None:
@@ -104,23 +117,23 @@ def flip_one(system: System, data: Path, region: str, draw: random.Random) -> st
     return str(file.relative_to(data))
 
 
-def _look(system: System, home: Path, writers: list[Writer]) -> tuple[Count, list[float], bool]:
-    """Starts a server there: what it answers, how long the start took, whether it complained."""
+def _look(system: System, home: Path, writers: list[Writer]) -> _Seen:
+    """Starts a server there, reads everything and its log."""
     began = time.monotonic()
     try:
         server = system.start(home)
     except NotStarted:
-        return sum((writer.find({})[0] for writer in writers), Count()), [], True
-    ready_s = [time.monotonic() - began]
-    count, complained = Count(), False
+        return _Seen(sum((writer.find({})[0] for writer in writers), Count()), None, True)
+    ready_s = time.monotonic() - began
+    count, is_noticed = Count(), False
     with server:
         for writer in writers:
             found, warned = _read(server.url, writer)
             count += found
-            complained |= warned
-        complained |= bool(system.complaints(home))
+            is_noticed |= warned
+        is_noticed |= bool(system.complaints(home))
         server.process.kill()
-    return count, ready_s, complained
+    return _Seen(count, ready_s, is_noticed)
 
 
 def _read(url: str, writer: Writer) -> tuple[Count, bool]:

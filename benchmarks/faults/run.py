@@ -1,6 +1,5 @@
 """All rows on all systems, one after the other."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from benchmarks.faults.outcome import Outcome, Skipped
 from benchmarks.faults.rows import FLIPS, ROWS, Effort, Prepared
 from benchmarks.faults.systems import OURS, SYSTEMS, absence
 from benchmarks.faults.truth import Unreadable
-from benchmarks.processes import NotStarted
+from benchmarks.processes import NotStarted, scratch
 
 
 def run(
@@ -27,8 +26,7 @@ def run(
     """
     outcomes: dict[str, dict[str, Outcome]] = {}
     prepared = Prepared()
-    with tempfile.TemporaryDirectory(prefix="o11y-faults-", dir=parent) as folder:
-        home = Path(folder)
+    with scratch("o11y-faults-", parent) as home:
         present = []
         for name in systems:
             missing = absence(name)

@@ -17,6 +17,7 @@ from benchmarks.ingest_rows import INTERVAL, SMALL, lines_of, prepare, slices, s
 from benchmarks.options import Options, parse
 from benchmarks.pairs import Paired
 from benchmarks.peers import OURS, Remote, remote
+from benchmarks.processes import scratch
 from benchmarks.queries import QUERIES, chosen
 from benchmarks.run import main, run
 from benchmarks.send import Sent, send
@@ -249,3 +250,10 @@ def test_fresh_servers_take_the_small_requests(tmp_path: Path) -> None:
     rows = [line["row"] for line in json.loads(file.read_text())["lines"]]
     wanted = ["ingest-500", "ingest-50", "ingest-50-16", "ingest-50-16-interval"]
     assert rows[:4] == wanted
+
+
+def test_data_lie_in_a_directory_that_is_made_and_removed(tmp_path: Path) -> None:
+    """Below the one that was asked for, which need not be there before."""
+    with scratch("bench-", tmp_path / "a" / "b") as home:
+        assert home.parent == tmp_path / "a" / "b" and home.is_dir()
+    assert not home.exists()
