@@ -31,6 +31,7 @@ from scrape.rows import (
     unmark_metadata,
 )
 from scrape.target import Target
+from scrape.told import Told
 from series.batch import SeriesBatch
 from series.labels import METRIC_NAME, Labels
 from series.metadata import Metadata
@@ -113,7 +114,7 @@ class Visitor:
         self.last_error = ""
         self.last_scrape_ms = 0
         self.last_duration_seconds = 0.0
-        self.metadata: dict[str, Metadata] = {}
+        self.told = Told()
         self._clock = clock
         self._deliver = deliver
         self._counters = counters
@@ -284,8 +285,8 @@ class Visitor:
         page = outcome.page
         harvest = Harvest(self.job.name, batch)
         if page is not None:
-            told = page.metadata if page.metadata != self.metadata else {}
-            harvest = Harvest(self.job.name, batch, told, page.refused, page.refusals)
+            news = page.metadata if page.metadata != self.told.page else {}
+            harvest = Harvest(self.job.name, batch, news, page.refused, page.refusals)
         try:
             await self._deliver(harvest)
         except OSError as error:
@@ -296,7 +297,7 @@ class Visitor:
             log.exception("samples of %s are lost", self.target.url)
         else:
             if page is not None:
-                self.metadata = page.metadata
+                self.told.hear(page.metadata)
 
 
 def _headers(job: Job, target: Target) -> dict[str, str]:

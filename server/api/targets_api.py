@@ -129,7 +129,7 @@ def _told(
         if not _satisfy(labels, matchers):
             continue
         shown = labels.as_dict()
-        metadata = visitor.metadata
+        metadata = visitor.told.all()
         for name in [metric] if metric else sorted(metadata):
             if (one := metadata.get(name)) is None:
                 continue

@@ -59,7 +59,7 @@ def test_a_scrape_stores_the_page_and_tells_about_itself(tmp_path: Path) -> None
     assert world.values("scrape_series_added") == [2]
     assert world.values("scrape_duration_seconds") == [0]
     assert visitor.health == "up"
-    assert visitor.metadata["a"].help == "All of a."
+    assert visitor.told.page["a"].help == "All of a."
     assert world.harvests[0].metadata["a"].type == "counter"
 
 
