@@ -44,4 +44,12 @@ class Answer:
     @property
     def result_type(self) -> str:
         """``matrix``, ``vector``, ``scalar`` or ``string``, as the HTTP API names it."""
-        return self.type.value.removeprefix("instant ").replace("range vector", "matrix")
+        return _RESULT_TYPES[self.type]
+
+
+_RESULT_TYPES = {
+    ValueType.MATRIX: "matrix",
+    ValueType.VECTOR: "vector",
+    ValueType.SCALAR: "scalar",
+    ValueType.STRING: "string",
+}

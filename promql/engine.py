@@ -20,6 +20,7 @@ from promql.parser import parse
 from promql.plan import Plan, SelectRange, String, SubqueryRange, make_plan
 from promql.rollup import Windows
 from promql.run import Run
+from promql.straight import Resolved, straight
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
@@ -49,8 +50,11 @@ class Engine:
         Raises ParseError (also InvalidQuery, a kind of it), ExecutionError, and what the context
         and the source raise.
         """
+        times, resolved = QueryTimes.instant(at_ms), Resolved()
+        if not analyze and (found := self._straight(source, query, times, context, resolved)):
+            return found
         recorder = Recorder() if analyze else None
-        run, plan = self._prepared(source, query, QueryTimes.instant(at_ms), context, recorder)
+        run, plan = self._prepared(source, query, times, context, recorder, resolved)
         answer = self._instant(run, plan)
         return answer if recorder is None else replace(answer, plan=plan_tree(run, plan, recorder))
 
@@ -79,8 +83,11 @@ class Engine:
 
         Raises as ``instant``; the limit on steps is the caller's.
         """
+        resolved = Resolved()
+        if not analyze and (found := self._straight(source, query, times, context, resolved)):
+            return found
         recorder = Recorder() if analyze else None
-        run, plan = self._prepared(source, query, times, context, recorder)
+        run, plan = self._prepared(source, query, times, context, recorder, resolved)
         _refuse_type(plan)
         matrix = _finished(_as_matrix(run.value(plan)))
         answer = _answer(run, ValueType.MATRIX, _sorted(matrix))
@@ -93,7 +100,7 @@ class Engine:
 
         Raises as ``instant``.
         """
-        run, plan = self._prepared(source, query, times, context, None)
+        run, plan = self._prepared(source, query, times, context, None, Resolved())
         if times.is_range:
             _refuse_type(plan)
         return plan_tree(run, plan)
@@ -105,6 +112,7 @@ class Engine:
         times: QueryTimes,
         context: Context,
         recorder: Recorder | None,
+        resolved: Resolved,
     ) -> tuple[Run, Plan]:
         tree = parse(query)
         run = Run(
@@ -116,14 +124,38 @@ class Engine:
             context=context,
             query=times,
             slab_rows=self.slab_rows,
+            resolved=resolved,
         )
         return run, make_plan(tree, times, self.options)
 
+    def _straight(
+        self, source: Source, query: str, times: QueryTimes, context: Context, resolved: Resolved
+    ) -> Answer | None:
+        """The answer where the way there is straight; else None, and what was *resolved* on it."""
+        asked = straight(query, self.options, context) if self.slab_rows is None else None
+        if asked is None:
+            return None
+        notes = Notes(query)
+        matrix = asked.matrix(source, times, self.options, context, notes, resolved)
+        if matrix is None:
+            return None
+        kind = ValueType.MATRIX if times.is_range else ValueType.VECTOR
+        return _noted(kind, matrix, times, context, notes)
+
 
 def _answer(run: Run, kind: ValueType, value: Matrix | ScalarRow | Text | Raw) -> Answer:
-    notes = run.notes
-    warnings = [*run.context.warnings, *limited(notes.warnings, "warning")]
-    return Answer(kind, value, run.query.grid, warnings, limited(notes.infos, "info"))
+    return _noted(kind, value, run.query, run.context, run.notes)
+
+
+def _noted(
+    kind: ValueType,
+    value: Matrix | ScalarRow | Text | Raw,
+    times: QueryTimes,
+    context: Context,
+    notes: Notes,
+) -> Answer:
+    warnings = [*context.warnings, *limited(notes.warnings, "warning")]
+    return Answer(kind, value, times.grid, warnings, limited(notes.infos, "info"))
 
 
 def _refuse_type(plan: Plan) -> None:

@@ -1,9 +1,11 @@
 """Instant selectors: the newest sample within the lookback at every step."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-from promql.lookup_kernels import newest_places, newest_samples
+from promql import lookup_kernels as kernels
 from promql.matrix import Mask, Matrix
 from series.batch import STALE_NAN_BITS, SeriesBatch
 from series.frame import LabelFrame
@@ -31,7 +33,7 @@ def lookup(
     shape = (batch.series_count, len(ends_ms))
     values, present = np.empty(shape), np.empty(shape, dtype=np.bool_)
     times_ms = np.empty(shape if timed else (0, len(ends_ms)), dtype=np.int64)
-    newest_samples(
+    kernels.newest_samples(
         batch.values,
         batch.values.view(np.uint64),
         batch.offsets,
@@ -47,6 +49,22 @@ def lookup(
     return Matrix(frame, values, present, times_ms=times_ms if timed else None)
 
 
+def lookup_row(
+    frame: LabelFrame, batch: SeriesBatch, end_ms: int, lookback_ms: int
+) -> Matrix | None:
+    """``lookup`` of a single row of floats at *end_ms*, without kernels; None without a point."""
+    times_ms, values = batch.row_times_ms(0), batch.row_values(0)
+    at = len(times_ms) - 1
+    if at >= 0 and times_ms.item(at) > end_ms:
+        at = int(times_ms.searchsorted(end_ms, side="right")) - 1
+    if at < 0 or times_ms.item(at) <= end_ms - lookback_ms:
+        return None
+    point = values[at : at + 1].reshape(1, 1)
+    if math.isnan(point.item()) and point.view(np.uint64).item() == STALE_NAN_BITS:
+        return None
+    return Matrix(frame, point, np.array([[True]]))
+
+
 def _lookup(
     frame: LabelFrame,
     batch: SeriesBatch,
@@ -59,7 +77,7 @@ def _lookup(
     """The same by the samples' places."""
     found = np.empty((batch.series_count, len(ends_ms)), dtype=np.int64)
     ids = batch.histogram_ids
-    newest_places(
+    kernels.newest_places(
         batch.values.view(np.uint64),
         np.zeros(0, dtype=np.int64) if ids is None else ids,
         batch.offsets,

@@ -68,7 +68,9 @@ def select_hints(plan: Select | SelectRange) -> Hints:
         return Hints(plan.start_ms, plan.end_ms, plan.ends.step_ms, plan.range_ms)
     ahead_ms = plan.lookback_ms if plan.smoothed else 0
     start_ms, end_ms = plan.at.start_ms - plan.lookback_ms + 1, plan.at.end_ms + ahead_ms
-    return Hints(start_ms, end_ms, plan.at.step_ms)
+    # Hints of resets need the samples before.
+    newest = plan.at.count == 1 and not plan.smoothed and not plan.hinted
+    return Hints(start_ms, end_ms, plan.at.step_ms, newest=newest)
 
 
 def _select(run: Run, plan: Select) -> Value:
@@ -187,7 +189,8 @@ def _subquery_slabs(
     assert isinstance(plan.source, SubqueryRange)
     grid = plan.source.inner.grid
     for rows in run.row_slices(inner.series_count, max(grid.count, plan.grid.count)):
-        part = inner.take(np.arange(rows.start, rows.stop))
+        is_whole = rows == slice(0, inner.series_count)
+        part = inner if is_whole else inner.take(np.arange(rows.start, rows.stop))
         yield rolled(run, plan, part.frame, batch_of(part, grid), part.drop_name, parameters)
 
 

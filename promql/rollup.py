@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promql import over_time_kernels
+from promql import extreme_kernels, over_time_kernels
 from promql import rollup_kernels as kernels
 from promql.matrix import Mask, Values
 from promql.notes import ExecutionError
@@ -22,6 +22,7 @@ from series.ports import Context
 CALL_NS = 10_000_000
 """How long one kernel call may take."""
 
+Int64s = NDArray[np.int64]
 Points = tuple[Values, Mask]
 Samples = tuple[
     NDArray[np.float64],
@@ -62,14 +63,19 @@ class Windows:
         """The windows of *batch*, whose stale markers count as no samples."""
         batch = without_stale(batch)
         lengths = batch.offsets[1:] - batch.offsets[:-1]
-        first, columns = _distinct_columns(batch.time_starts, lengths, batch.sample_count)
-        lows, highs = _bounds(batch, first, ends_ms, range_ms)
+        starts, columns = batch.time_starts, _ONLY_COLUMN
+        if len(starts) != 1:
+            first, columns = _distinct_columns(starts, lengths, batch.sample_count)
+            starts, lengths = starts[first], lengths[first]
+        lows, highs = _bounds(batch.times_ms, starts, lengths, ends_ms, range_ms)
         return cls(batch, ends_ms, evaluated_ms, range_ms, columns, lows, highs)
 
     def moved(self, by_ms: int, range_ms: int) -> "Windows":
         """Windows over the same samples of another length, that end *by_ms* later."""
+        batch, ends_ms = self.batch, self.ends_ms + by_ms
         _, first = np.unique(self.columns, return_index=True)
-        return self.bounded(*_bounds(self.batch, first, self.ends_ms + by_ms, range_ms))
+        starts, lengths = batch.time_starts[first], np.diff(batch.offsets)[first]
+        return self.bounded(*_bounds(batch.times_ms, starts, lengths, ends_ms, range_ms))
 
     def bounded(self, lows: NDArray[np.int32], highs: NDArray[np.int32]) -> "Windows":
         """The same with other bounds."""
@@ -102,6 +108,8 @@ class Windows:
 
     def largest(self) -> int:
         """How many samples the fullest window holds."""
+        if self.lows.size == 1:
+            return self.highs.item() - self.lows.item()
         return int((self.highs - self.lows).max()) if self.lows.size else 0
 
     def out(self) -> Points:
@@ -113,16 +121,15 @@ class Windows:
         return batch.values, batch.offsets, self.columns, self.lows, self.highs
 
 
+_ONLY_COLUMN = np.zeros(1, dtype=np.int64)
+
+
 def _bounds(
-    batch: SeriesBatch, rows: NDArray[np.int64], ends_ms: NDArray[np.int64], range_ms: int
+    times_ms: Int64s, starts: Int64s, lengths: Int64s, ends_ms: Int64s, range_ms: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Where the windows of *rows*, one a column of times, begin and end: int32[C, T] each."""
-    lows = np.empty((len(rows), len(ends_ms)), dtype=np.int32)
-    highs = np.empty_like(lows)
-    lengths = batch.offsets[rows + 1] - batch.offsets[rows]
-    kernels.window_bounds(
-        batch.times_ms, batch.time_starts[rows], lengths, ends_ms, range_ms, lows, highs
-    )
+    """Where the windows of each column of times begin and end: int32[C, T] each."""
+    lows, highs = np.empty((2, len(starts), len(ends_ms)), dtype=np.int32)
+    kernels.window_bounds(times_ms, starts, lengths, ends_ms, range_ms, lows, highs)
     return lows, highs
 
 
@@ -282,7 +289,7 @@ def last_samples(windows: Windows) -> NDArray[np.int64]:
 def _extreme(largest: bool, when: bool) -> Function:
     def run(windows: Windows, *parameters: Values) -> Points:
         values, present = windows.out()
-        kernels.extreme_over(
+        extreme_kernels.extreme_over(
             *windows.samples(),
             windows.batch.times_ms,
             windows.batch.time_starts,

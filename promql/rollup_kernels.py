@@ -1,4 +1,4 @@
-"""Kernels over windows of samples: bounds, rates, extremes and switches.
+"""Kernels over windows of samples: bounds, rates and switches.
 
 All take one slab in CSR form and the bounds of its windows::
 
@@ -232,55 +232,6 @@ def instant_change(
                 span_ms = times_ms[time_start + high - 1] - times_ms[time_start + high - 2]
                 result /= span_ms / 1000.0
             out[r, k] = result
-
-
-@kernel(f"void({_WINDOWS}, i8[::1], i8[::1], b1, b1, {_OUT})")
-def extreme_over(
-    values: F8,
-    offsets: I8,
-    columns: I8,
-    lows: I4,
-    highs: I4,
-    times_ms: I8,
-    time_starts: I8,
-    largest: bool,
-    when: bool,
-    out: F8,
-    present: B1,
-) -> None:
-    """The minimum or maximum of each window, or (*when*) the time of its last one in seconds.
-
-    NaN loses against every number. A queue of candidates keeps the cost linear in the samples.
-    """
-    queue = np.empty(longest_row(offsets), dtype=np.int64)
-    for r in range(len(columns)):
-        start, time_start, column = offsets[r], time_starts[r], columns[r]
-        head = tail = seen = 0
-        for k in range(out.shape[1]):
-            low, high = lows[column, k], highs[column, k]
-            for i in range(max(seen, low), high):
-                value = values[start + i]
-                if value != value:
-                    continue
-                while tail > head:
-                    back = values[start + queue[tail - 1]]
-                    beaten = value > back if largest else value < back
-                    # Of equals the first has the value, the last has the time.
-                    if not (beaten or (when and value == back)):
-                        break
-                    tail -= 1
-                queue[tail] = i
-                tail += 1
-            seen = max(seen, high)
-            while head < tail and queue[head] < low:
-                head += 1
-            present[r, k] = high > low
-            out[r, k] = 0.0
-            if high > low:
-                at = high - 1 if when else low
-                if head < tail:
-                    at = queue[head]
-                out[r, k] = times_ms[time_start + at] / 1000.0 if when else values[start + at]
 
 
 @kernel(f"void({_WINDOWS}, b1, {_OUT})")

@@ -15,6 +15,7 @@ from promql.rollup import Windows
 from series.frame import LabelColumn, LabelFrame
 from series.labels import METRIC_NAME, quote
 
+COUNTER_RATES = frozenset(("rate", "increase"))
 _COUNTER_SUFFIXES = ("_total", "_sum", "_count", "_bucket")
 
 
@@ -22,8 +23,8 @@ def note_rollup(
     plan: RangeCall, matrix: Matrix, windows: Windows, parameters: Sequence[Values], env: Env
 ) -> None:
     """Notes on the *matrix* that the function of *plan* gave, still with its names."""
-    if plan.call.name in ("rate", "increase"):
-        _note_non_counters(matrix, env.at(noted_span(plan)))
+    if plan.call.name in COUNTER_RATES:
+        note_non_counters(matrix, env.at(noted_span(plan)))
     if plan.call.name == "quantile_over_time":
         touched = (windows.highs > windows.lows).any(axis=0)
         note_bad_quantiles(parameters[0][touched], env.at(plan.parameters[0].span))
@@ -73,7 +74,7 @@ def noted_span(plan: RangeCall) -> Span:
     return NOWHERE if isinstance(plan.source, SubqueryRange) else plan.source.span
 
 
-def _note_non_counters(matrix: Matrix, env: Env) -> None:
+def note_non_counters(matrix: Matrix, env: Env) -> None:
     """An info for every metric with a result whose name (or type) is not that of a counter."""
     column = matrix.frame.columns.get(METRIC_NAME)
     if column is None:
@@ -99,7 +100,7 @@ def _is_counter(column: LabelColumn) -> bool:
     return (
         len(codes) > 0
         and column.values[codes[0]].endswith(_COUNTER_SUFFIXES)
-        and bool((codes == codes[0]).all())
+        and (len(codes) == 1 or bool((codes == codes[0]).all()))
     )
 
 

@@ -18,6 +18,7 @@ from promql.matrix import Matrix, ScalarRow, Value, Values
 from promql.notes import ExecutionError, Notes
 from promql.plan import Plan, Step
 from promql.slices import CELLS_PER_SAMPLE
+from promql.straight import Resolved, resolved_key
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.grid import Grid
@@ -58,6 +59,7 @@ class Run:
     - ``operators``: how to evaluate each kind of plan node.
     - ``streams``: how to evaluate some of them in slabs; None where the node at hand cannot.
     - ``slab_rows``: the rows of a slab; None picks them by size.
+    - ``resolved``: what selectors have found.
     - ``held``: the points of all values in memory, counted as Prometheus does.
     """
 
@@ -69,10 +71,10 @@ class Run:
     context: Context
     query: QueryTimes
     slab_rows: int | None = None
+    resolved: Resolved = field(default_factory=dict)
     held: int = 0
     _whole: set[int] = field(default_factory=set)
     """The nodes, by identity, that are known not to stream; asking one anew asks all below."""
-    _selections: dict[tuple[tuple[Matcher, ...], int, int], Selection] = field(default_factory=dict)
 
     def env(self, plan: Plan) -> Env:
         return Env(
@@ -193,11 +195,11 @@ class Run:
 
     def select(self, matchers: tuple[Matcher, ...], hints: Hints) -> Selection:
         """What *matchers* select, resolved once in a query."""
-        key = matchers, hints.start_ms, hints.end_ms
-        selection = self._selections.get(key)
+        key = resolved_key(matchers, hints)
+        selection = self.resolved.get(key)
         if selection is None:
             hints = replace(hints, check=self.context.check)
-            selection = self._selections[key] = self.source.resolve(matchers, hints)
+            selection = self.resolved[key] = self.source.resolve(matchers, hints)
         return selection
 
     def batches(

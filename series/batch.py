@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from series.exemplars import Exemplars
 from series.histogram import Histogram, Histograms, build_histograms
-from series.known import KnownRows
+from series.known import KnownRows, KnownSamples
 from series.labels import Labels
 
 STALE_NAN_BITS = 0x7FF0000000000002
@@ -161,6 +161,23 @@ class SeriesBatch:
             assert (self.exemplars.rows >= 0).all() and (self.exemplars.rows < rows).all()
         if rising:
             assert all((np.diff(self.row_times_ms(row)) > 0).all() for row in range(rows))
+
+
+def known_batch(samples: KnownSamples, begin: int, end: int) -> SeriesBatch:
+    """The samples begin..end of *samples* as a batch, a row each."""
+    ids = samples.ids[begin:end]
+    known = samples.known
+    offsets = np.arange(end - begin + 1)
+    return SeriesBatch(
+        values=samples.bits[begin:end].view(np.float64),
+        times_ms=samples.times_ms[begin:end],
+        offsets=offsets,
+        time_starts=offsets[:-1],
+        keys=known.keys,
+        key_starts=known.key_starts[ids],
+        key_ends=known.key_starts[ids + 1],
+        known=KnownRows(known.numbering, ids, True),
+    )
 
 
 def _kept(exemplars: Exemplars, keep: NDArray[np.bool_]) -> Exemplars:

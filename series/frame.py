@@ -9,9 +9,9 @@ of a Selection and of a Matrix are kept by label name::
 Grouping, matching and sorting then work on integers; ``Labels`` are made only for output.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ from series.labels import Labels
 
 Codes = NDArray[np.int32]
 Rows = NDArray[np.int64]
+T = TypeVar("T")
 
-
-_SMALL = 8
+KEPT_ROWS = 256
 """Frames of so many rows keep what is made of them."""
 
 
@@ -47,7 +47,7 @@ class LabelFrame:
     size: int
     columns: Mapping[str, LabelColumn]
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
-    """What others have made of the labels and want to find again; for small frames only."""
+    """What was made of the labels, to be found again; for frames of up to KEPT_ROWS rows."""
 
     @classmethod
     def from_labels(cls, series: Sequence[Labels]) -> "LabelFrame":
@@ -103,6 +103,15 @@ class LabelFrame:
         size = len(np.arange(self.size)[rows]) if not columns else len(_any(columns).codes)
         return LabelFrame(size, columns)
 
+    def remembered(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What *make* gives, made once where the frame is small; nobody may change it."""
+        found: T | None = self.memo.get(key)
+        if found is None:
+            found = make()
+            if self.size <= KEPT_ROWS:
+                self.memo[key] = found
+        return found
+
     def keep(self, names: Iterable[str]) -> "LabelFrame":
         kept = frozenset(names)
         return LabelFrame(self.size, {n: c for n, c in self.columns.items() if n in kept})
@@ -112,7 +121,7 @@ class LabelFrame:
         left: LabelFrame | None = self.memo.get(gone)
         if left is None:
             left = LabelFrame(self.size, {n: c for n, c in self.columns.items() if n not in gone})
-            if self.size <= _SMALL:
+            if self.size <= KEPT_ROWS:
                 self.memo[gone] = left
         return left
 
@@ -157,8 +166,11 @@ class LabelFrame:
         Rows with equal labels share an id; ids count from 0 in order of first appearance, and
         ``first[g]`` is the first row of group g. Group by names with ``keep`` or ``drop`` first.
         """
-        if self.size < 2:
-            return np.zeros(self.size, dtype=np.int64), np.arange(self.size)
+        return self.remembered("groups", self._group_ids)
+
+    def _group_ids(self) -> tuple[Rows, Rows]:
+        if self.size < 2 or not self.columns:
+            return np.zeros(self.size, dtype=np.int64), np.arange(min(self.size, 1))
         ids = np.zeros(self.size, dtype=np.int64)
         cardinality = 1
         for codes, values in self.columns.values():
@@ -171,6 +183,9 @@ class LabelFrame:
 
     def sort_order(self) -> Rows:
         """int64[S]: the rows in Prometheus' order of label sets (that of ``Labels.__lt__``)."""
+        return self.remembered("order", self._sort_order)
+
+    def _sort_order(self) -> Rows:
         names = sorted(self.columns) if self.size > 1 else ()
         if not names:
             return np.arange(self.size)

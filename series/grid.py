@@ -41,4 +41,6 @@ class Grid:
 
     def times_ms(self) -> NDArray[np.int64]:
         """int64[count]: the instants."""
+        if self.count == 1:
+            return np.array([self.start_ms], dtype=np.int64)
         return self.start_ms + self.step_ms * np.arange(self.count, dtype=np.int64)

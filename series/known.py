@@ -53,6 +53,23 @@ class KnownRows(NamedTuple):
         return KnownRows(self.numbering, ids, self.are_all or not (ids < 0).any())
 
 
+class KnownSamples(NamedTuple):
+    """Samples of *known* series as one or more writes bring them, one write after the other.
+
+    ``ids`` int32[N] number their series, ``times_ms`` int64[N], ``bits`` uint64[N] are their
+    floats'; ``first_ms`` and ``last_ms`` are the earliest and the latest time, where there is any.
+    ``ends``: how many samples the writes up to each have.
+    """
+
+    known: Known
+    ids: NDArray[np.int32]
+    times_ms: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+    first_ms: int
+    last_ms: int
+    ends: tuple[int, ...]
+
+
 NOTHING_KNOWN = Known(
     Numbering(),
     0,

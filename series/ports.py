@@ -129,8 +129,9 @@ def go_on() -> None:
 class Hints:
     """What the query wants of a selector: the time range that can matter (both ends included).
 
-    ``values`` is False where only presence is asked for. ``check`` is called between the parts of
-    a long search and raises where the query must stop.
+    ``values`` is False where only presence is asked for; with ``newest`` all samples of a series
+    may be left out but the newest in that time. ``check`` is called between the parts of a long
+    search and raises where the query must stop.
     """
 
     start_ms: int
@@ -141,6 +142,7 @@ class Hints:
     grouping: tuple[str, ...] = ()
     by: bool = False
     values: bool = True
+    newest: bool = False
     check: Callable[[], None] = field(default=go_on, compare=False)
 
 

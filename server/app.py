@@ -12,6 +12,7 @@ from typing import Any
 from series.ports import StorageError
 from server.access.auth import Need, Principal
 from server.call import CALL, Call
+from server.doors.whole_writes import WholeWrites
 from server.house import House
 from server.http import (
     ClientGone,
@@ -48,6 +49,8 @@ class App:
         self._house = house
         self._router = Router()
         self._documented: Any = None
+        self.whole_writes = WholeWrites(house)
+        """Takes writes that have come whole, see ``server.connection``."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,57 +58,65 @@ class App:
         began = time.perf_counter()
         exchange = _Exchange(scope, receive, send)
         request = Request(scope, exchange.receive)
-        found = self._router.find(request.path)
+        found = self._router.find(scope["path"])
         http = self._house.metrics.http
         http.in_flight += 1
+        response: Response | None
         try:
-            await self._respond(request, found, exchange)
+            try:
+                if found is not None and found[0].hot and request.method in found[0].methods:
+                    route, request.captures = found
+                    response = await route.handler(self._call(request, route.need, exchange))
+                else:
+                    response = await self._answer(request, found, exchange)
+            except Exception as error:
+                response = await self._failed(error, request, exchange)
+            if response is not None and not exchange.respond_at_once(response):
+                await respond(response, exchange.send, head=request.method == "HEAD")
         finally:
             http.in_flight -= 1
             path = found[0].path if found else "other"
             seconds = time.perf_counter() - began
             received = exchange.received_bytes + request.taken_bytes
-            sent = exchange.sent_bytes
-            http.answered(path, exchange.status, seconds, received, sent)
+            http.answered(path, exchange.status, seconds, received, exchange.sent_bytes)
             if access.isEnabledFor(logging.INFO):
                 _log_access(request, path, exchange, seconds, received)
 
-    async def _respond(
-        self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
-    ) -> None:
-        try:
-            response = await self._answer(request, found, exchange)
-        except HttpError as error:
-            if error.delay_seconds:
-                await asyncio.sleep(error.delay_seconds)
-            response = error.response
-        except ClientGone:
-            return
-        except StorageError as error:
-            log.error("storage failed: %s", error, extra=fields(org=exchange.org))
-            if exchange.status != GONE:
-                return
-            response = api_error("internal", str(error)).response
-        except Exception:
-            about = fields(org=exchange.org, method=request.method, path=request.path)
-            log.exception("request failed", extra=about)
-            if exchange.status != GONE:
-                return
-            response = api_error("internal", "unexpected error, see the server's log").response
-        if response is not None:
-            await exchange.respond(response)
-
-    async def _answer(
-        self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
+    async def _failed(
+        self, error: Exception, request: Request, exchange: "_Exchange"
     ) -> Response | None:
-        """The response, or None where FastAPI has sent it."""
-        if request.method == "OPTIONS" and request.path.startswith("/api/v1/"):
-            return Response(status=204)
-        need = found[0].need if found else Need.ANY_KEY
+        """What is answered where *error* ended a request; None where there is no more to say."""
+        match error:
+            case HttpError(response=response, delay_seconds=delay_seconds):
+                if delay_seconds:
+                    await asyncio.sleep(delay_seconds)
+                return response
+            case ClientGone():
+                return None
+            case StorageError():
+                log.error("storage failed: %s", error, extra=fields(org=exchange.org))
+                text = str(error)
+            case _:
+                about = fields(org=exchange.org, method=request.method, path=request.path)
+                log.error("request failed", exc_info=error, extra=about)
+                text = "unexpected error, see the server's log"
+        return api_error("internal", text).response if exchange.status == GONE else None
+
+    def _call(self, request: Request, need: Need, exchange: "_Exchange") -> Call:
+        """The admitted *request*; HttpError where its asker may not."""
         principal = STRANGER
         if need is not Need.NOTHING:
             principal = self._house.gate.admit(request, need)
             exchange.org = principal.tenant
+        return Call(request, principal, self._house)
+
+    async def _answer(
+        self, request: Request, found: tuple[Route, dict[str, str]] | None, exchange: "_Exchange"
+    ) -> Response | None:
+        """The response where no hot route gives it, or None where FastAPI has sent it."""
+        if request.method == "OPTIONS" and request.path.startswith("/api/v1/"):
+            return Response(status=204)
+        call = self._call(request, found[0].need if found else Need.ANY_KEY, exchange)
         if found is None:
             if request.path in DOCS and request.method in ("GET", "HEAD"):
                 await self._through_fastapi(request, None, exchange)
@@ -115,9 +126,6 @@ class App:
         if request.method not in route.methods:
             allow = ((b"allow", ", ".join(route.methods).encode()),)
             raise text_error(405, "Method Not Allowed", allow)
-        call = Call(request, principal, self._house)
-        if route.hot:
-            return await route.handler(call)
         await self._through_fastapi(request, call, exchange)
         return None
 
@@ -149,13 +157,14 @@ class _Exchange:
         self.received_bytes += len(message.get("body", b""))
         return message
 
-    async def respond(self, response: Response) -> None:
+    def respond_at_once(self, response: Response) -> bool:
+        """Whether *response* is sent now; else that is still to be done."""
         head = self._scope["method"] == "HEAD"
         if not respond_at_once(response, self._scope, head=head):
-            await respond(response, self.send, head=head)
-            return
+            return False
         self.status = response.status
         self.sent_bytes += 0 if head else len(response.body)  # type: ignore[arg-type]
+        return True
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

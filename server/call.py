@@ -11,9 +11,9 @@ CALL = "o11y.call"
 """Where an ASGI scope carries the admitted Call on its way through FastAPI."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """Who asks what of whom."""
+    """Who asks what of whom. Not to be changed once made."""
 
     request: Request
     principal: Principal

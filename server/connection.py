@@ -12,13 +12,16 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.cycle import Cycle, begin
-from server.http import ANSWER, BODY_SECONDS, WHOLE_BODY
+from server.cycle import Cycle, begin, opening
+from server.heads import Heads
+from server.http import ANSWER, BODY_SECONDS, HEAD, WHOLE_BODY, Scope
 
 HEAD_SECONDS = 10.0
 """How long a request's line and headers may take, from the first byte (or the connection) on."""
 WHOLE_SECONDS = BODY_SECONDS + 5
 """How long a body may take; handlers that read one answer 408 before this ends the connection."""
+PARTS_SECONDS = 1.0
+"""How long the rest of a write may take that is about to be handed over whole."""
 UNREAD_SECONDS = 30.0
 """How long a peer may take none of what we have to say."""
 MAX_HEAD_BYTES = 1 << 20
@@ -26,6 +29,7 @@ MAX_CONNECTIONS = 4096
 
 closed = dict.fromkeys(("too-many", "slow-head", "long-head", "slow-body", "unread-answer"), 0)
 """Connections that we ended, by reason."""
+_heads = Heads()
 
 
 class _Stage(Enum):
@@ -41,12 +45,27 @@ class Connection(HttpToolsProtocol):
     """How many there may be at once; some open files are left for the storage."""
     _stage = _Stage.HEAD
     _head_bytes = 0
+    _messages = 0
+    """How many requests began in the bytes that are being parsed."""
     _timer: asyncio.TimerHandle | None = None
     _timed = _Stage.IDLE
     _unread: asyncio.TimerHandle | None = None
     _idle_since = 0.0
+    _write_head: Any = None
+    """The head of the whole writes that this connection brings, where there were any."""
+    _behind: list[bytes] | None = None
+    """While a whole write is on its way: what has come behind it."""
+    _missing = 0
+    _parts_timer: asyncio.TimerHandle | None = None
+    _ends = False
+    """Whether the connection ends with the answer to that write."""
     _held: Cycle | None = None
     """A request whose body may be about to come, while what came at once is parsed."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._parts: list[bytes] = []
+        """The beginning of a whole write whose rest is about to come; ``_missing`` bytes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -56,13 +75,34 @@ class Connection(HttpToolsProtocol):
             self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._timer, self._unread, self.timeout_keep_alive_task):
+        self._parts.clear()
+        timers = (self._timer, self._unread, self.timeout_keep_alive_task, self._parts_timer)
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._behind is not None:
+            self._behind.append(data)
+            self.flow.pause_reading()
+            return
+        if self._parts:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = self._take_parts()
+        is_between = self._is_between()
+        if is_between and (self._begin_write(data) or self._begin_known(data)):
+            return
+        self._parse(data, is_between=is_between)
+
+    def _parse(self, data: bytes, *, is_between: bool) -> None:
+        self._messages = 0
         super().data_received(data)
+        if is_between and self._messages == 1 and self._stage is not _Stage.HEAD:
+            self._learn(data)
         if (held := self._take_held()) is not None:
             self._start_asgi_task(held, self.app)
         if self._stage is _Stage.HEAD:
@@ -72,8 +112,128 @@ class Connection(HttpToolsProtocol):
         if self._stage is not self._timed:
             self._watch()
 
+    def _is_between(self) -> bool:
+        """Whether all that has come belongs to requests that have been answered."""
+        if self.cycle is None:
+            return self._head_bytes == 0
+        return self._stage is _Stage.IDLE and self.cycle.response_complete
+
+    def _begin_known(self, data: bytes) -> bool:
+        """Begins the request that *data* is, if it is a whole one whose headers came before."""
+        known = _heads.find(data)
+        if known is None:
+            return False
+        head, path, query = known
+        text = path.decode("ascii")
+        scope: Scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": head.headers,
+            "state": {},
+            "method": "GET",
+            "path": unquote(text) if "%" in text else text,
+            "raw_path": path,
+            "query_string": query,
+            HEAD: head,
+        }
+        cycle = self.cycle = Cycle(self, scope, keep_alive=True, expects_100=False)
+        cycle.more_body = False
+        scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
+        self._stage = _Stage.IDLE
+        if self._timed is not _Stage.IDLE:
+            self._watch()
+        self._begin(cycle)
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        if not self.cycle.keep_alive or self.parser.should_upgrade():
+            return
+        if self._stage is _Stage.IDLE:
+            _heads.learn(data, self.headers)
+        known = self._write_head
+        if self.scope["method"] == "POST" and (known is None or not known.is_of(data)):
+            door = getattr(self.app, "whole_writes", None)
+            self._write_head = None if door is None else door.learn(self.scope, data)
+
+    # Whole writes, see server/doors/whole_writes.py: what they answer and have parsed.
+
+    def _begin_write(self, data: bytes) -> bool:
+        """Hands over the request that *data* is, if it is a whole write as there was before."""
+        head = self._write_head
+        if head is None or self.flow.write_paused or self.cycle is None:
+            return False
+        self._missing = head.missing(data)
+        if self._missing > 0:
+            self._parts.append(data)
+            self._parts_timer = self.loop.call_later(PARTS_SECONDS, self._parse_parts)
+            return True
+        if self._missing < 0 or not head.take(self, data):
+            return False
+        self._behind = []
+        return True
+
+    def _take_parts(self) -> bytes:
+        """What has come of a write so far, which is not waited for any more."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        if self._parts_timer is not None:
+            self._parts_timer.cancel()
+        return data
+
+    def _parse_parts(self) -> None:
+        """Lets a write whose end has not come go the usual way, which has its own deadlines."""
+        if self._parts:
+            self._parse(self._take_parts(), is_between=True)
+
+    def answer_write(self, status: int, lines: bytes, body: bytes) -> bool:
+        """Answers the write that was handed over; as ``Cycle.answer``."""
+        behind = self._end_write()
+        if self.transport.is_closing():
+            return True
+        start = opening(status, self.server_state.default_headers)
+        end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
+        self.transport.write(b"".join((start, lines, end, body)))
+        self.on_response_complete()
+        if self._ends:
+            self.transport.close()
+        elif behind:
+            self.data_received(behind)
+        return True
+
+    def parse_write(self, data: bytes) -> None:
+        """Lets the write *data* that was handed over go the usual way."""
+        behind = self._end_write()
+        if self.transport.is_closing():
+            return
+        self._parse(data, is_between=True)
+        if self._ends and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        if behind:
+            self.data_received(behind)
+
+    def _end_write(self) -> bytes:
+        """Ends the write that was handed over; what has come behind it."""
+        behind = b"".join(self._behind or ())
+        self._behind = None
+        if behind:
+            self.flow.resume_reading()
+        return behind
+
+    def shutdown(self) -> None:
+        self._parse_parts()
+        if self._behind is None:
+            super().shutdown()
+        else:
+            self._ends = True
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._messages += 1
         self._stage = _Stage.HEAD
         self._head_bytes = 0
 
@@ -89,17 +249,10 @@ class Connection(HttpToolsProtocol):
         scope["raw_path"], scope["query_string"] = url.path, url.query or b""
         before = self.cycle
         cycle = self.cycle = Cycle(
-            self.scope,
-            self.transport,
-            self.flow,
-            self.logger,
-            self.access_logger,
-            self.access_log,
-            self.server_state.default_headers,
-            asyncio.Event(),
-            self.expect_100_continue,
-            version != "1.0" and self.parser.should_keep_alive(),
-            self.on_response_complete,
+            self,
+            scope,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            expects_100=self.expect_100_continue,
         )
         scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
         if before is not None and not before.response_complete:
@@ -130,7 +283,8 @@ class Connection(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -143,6 +297,7 @@ class Connection(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         busy = self._stage is not _Stage.IDLE or not self.cycle.response_complete
+        busy = busy or self._behind is not None or bool(self._parts)
         idle_since = self.loop.time() if busy else self._idle_since
         left = idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

@@ -8,18 +8,60 @@ import asyncio
 from collections.abc import Coroutine, Generator
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from server.http import Message, Scope
+
+_COPIED = 1 << 16
+"""Pieces of a body up to here are put into one with the marks of their chunk."""
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's, and whole bodies and answers in one piece."""
+    """uvicorn's, and whole bodies and answers in one piece.
+
+    Most requests never wait, so what begins the same for all stands in the class.
+    """
+
+    access_log = False
+    disconnected = False
+    more_body = True
+    response_started = False
+    response_complete = False
+    chunked_encoding = None
+    expected_content_length = 0
+    _event: asyncio.Event | None = None
+
+    def __init__(
+        self, connection: HttpToolsProtocol, scope: Scope, *, keep_alive: bool, expects_100: bool
+    ) -> None:
+        self.scope = scope  # type: ignore[assignment]
+        self.transport = connection.transport
+        self.flow = connection.flow
+        self.logger = connection.logger
+        self.default_headers = connection.server_state.default_headers
+        self.on_response = connection.on_response_complete
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = expects_100
+        self.body = bytearray()
+
+    @property
+    def message_event(self) -> asyncio.Event:  # type: ignore[override]
+        """Set when there is something to receive; made when somebody asks for it."""
+        if self._event is None:
+            self._event = asyncio.Event()
+        return self._event
 
     def whole_body(self) -> bytes | None:
         """The body, where all of it that nobody has read is there; None where more is to come."""
         if self.more_body or self.waiting_for_100_continue or self.disconnected:
             return None
         body, self.body = bytes(self.body), bytearray()
-        self.message_event.clear()
+        if self._event is not None:
+            self._event.clear()
         return body
 
     def answer(self, status: int, lines: bytes, body: bytes) -> bool:
@@ -30,17 +72,55 @@ class Cycle(RequestResponseCycle):
         if self.flow.write_paused or self.disconnected or self.response_started:
             return False
         self.response_started = self.response_complete = True
-        head = [STATUS_LINE[status]]
-        head += [b"%b: %b\r\n" % header for header in self.default_headers]
-        head.append(lines)
-        head.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        head.append(body)
-        self.transport.write(b"".join(head))
-        self.message_event.set()
+        opening = _openings.of(status, self.default_headers)
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((opening, lines, end, body)))
+        if self._event is not None:
+            self._event.set()
+        # They lead back here, and without a circle the memory is free at once.
+        self.scope.pop("extensions", None)
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
         return True
+
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        """As uvicorn does it, but that large pieces of a body are not copied into their chunks."""
+        body = message.get("body", b"")
+        is_last = not message.get("more_body", False)
+        if len(body) <= _COPIED or is_last or not self.chunked_encoding:
+            await super().send(message)  # type: ignore[arg-type]
+            return
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if not self.disconnected and self.scope["method"] != "HEAD":
+            self.transport.writelines((b"%x\r\n" % len(body), body, b"\r\n"))
+
+
+class _Openings:
+    """What answers begin with: their status and the headers of all, which uvicorn makes anew
+    every second."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._made: dict[int, bytes] = {}
+
+    def of(self, status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._headers:
+            self._headers, self._made = headers, {}
+        made = self._made.get(status)
+        if made is None:
+            lines = [b"%b: %b\r\n" % header for header in headers]
+            made = self._made[status] = b"".join((STATUS_LINE[status], *lines))
+        return made
+
+
+_openings = _Openings()
+
+
+def opening(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """What an answer of *status* begins with where *headers* are those of all."""
+    return _openings.of(status, headers)
 
 
 def begin(

@@ -18,6 +18,11 @@ class Front:
         self.inner: object = None
         self._progress = progress
 
+    @property
+    def whole_writes(self) -> object:
+        """That of ``inner``; None until it is there."""
+        return getattr(self.inner, "whole_writes", None)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from promql.engine import Engine
 from promql.env import Options
 from server.access.auth import Gate
 from server.access.fair import FairPool
@@ -16,6 +17,7 @@ from server.access.limits import LimitsFile
 from server.access.rates import Rates
 from server.api.quick import QuickQueries
 from server.api.range_cache import RangeCache
+from server.api.shapes import Shapes
 from server.background import Background
 from server.doors.ha import Elections
 from server.doors.otlp_tenants import OtlpTenants
@@ -53,6 +55,8 @@ class House:
     request_rates: Rates = field(default_factory=Rates)
     elections: Elections = field(default_factory=Elections)
     quick: QuickQueries = field(default_factory=QuickQueries)
+    shapes: Shapes = field(default_factory=Shapes)
+    engine: Engine = field(init=False)
     range_cache: RangeCache = field(init=False)
     queries: FairPool = field(init=False)
     writes: FairPool = field(init=False)
@@ -63,6 +67,7 @@ class House:
     pushes: PushGroups = field(default_factory=PushGroups)
 
     def __post_init__(self) -> None:
+        self.engine = Engine(self.options)
         self.range_cache = RangeCache(self.settings.query_cache_bytes)
         self.metrics.registry.register(RangeCacheCollector(self.range_cache))
         self.queries = FairPool(self.settings.query_workers, "query")

@@ -13,10 +13,12 @@ from collections.abc import (
     Mapping,
     MutableMapping,
 )
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from server.heads import Head
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,6 +32,8 @@ ANSWER = "o11y.answer"
 the lines of headers and the body, it says whether it could."""
 WHOLE_BODY = "o11y.whole_body"
 """The extension that gives the request's body where all of it has come, else None."""
+HEAD = "o11y.head"
+"""Where a scope carries the Head whose headers are its own, if that is known from before."""
 BODY_SECONDS = 30.0
 """How long a sender may take over its body."""
 
@@ -46,9 +50,12 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """A status and a body: bytes, or slices of it that are sent as they come."""
+    """A status and a body: bytes, or slices of it that are sent as they come.
+
+    Not to be changed once made.
+    """
 
     body: bytes | AsyncIterator[bytes] = b""
     status: int = 200
@@ -116,21 +123,20 @@ def _bad_request(text: str) -> HttpError:
     return text_error(400, text)
 
 
-@dataclass(slots=True)
 class Request:
     """One HTTP request; header names are lower-case bytes."""
 
-    scope: Scope
-    receive: Receive
-    captures: dict[str, str] = field(default_factory=dict)
-    """The named parts of the path."""
-    taken_bytes: int = 0
-    """Of a body that came without a message."""
-    _by_name: dict[bytes, list[bytes]] | None = None
+    __slots__ = ("_by_name", "captures", "method", "receive", "scope", "taken_bytes")
 
-    @property
-    def method(self) -> str:
-        return str(self.scope["method"])
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.method: str = scope["method"]
+        self.captures: dict[str, str] = {}
+        """The named parts of the path."""
+        self.taken_bytes = 0
+        """Of a body that came without a message."""
+        self._by_name: dict[bytes, list[bytes]] | None = None
 
     @property
     def path(self) -> str:
@@ -154,15 +160,14 @@ class Request:
 
     def _values_by_name(self) -> dict[bytes, list[bytes]]:
         if self._by_name is None:
-            self._by_name = {}
-            for found, value in self.scope["headers"]:
-                self._by_name.setdefault(found, []).append(value)
+            head: Head | None = self.scope.get(HEAD)
+            self._by_name = (head or Head(self.scope["headers"])).by_name
         return self._by_name
 
     def header(self, name: bytes) -> str:
         """The first value of a header, or ''."""
-        values = self.headers(name)
-        return values[0] if values else ""
+        values = self._values_by_name().get(name)
+        return values[0].decode("latin-1").strip() if values else ""
 
     async def body(
         self, max_bytes: int, refusal: Callable[[str], HttpError] = _bad_request
@@ -237,13 +242,15 @@ async def in_a_task() -> None:
 def respond_at_once(response: Response, scope: Scope, *, head: bool = False) -> bool:
     """Sends *response* in one piece where the server of *scope* can, and says whether it did."""
     body = response.body
-    write = scope.get("extensions", {}).get(ANSWER)
-    if write is None or not isinstance(body, bytes):
+    extensions = scope.get("extensions")
+    if not extensions or not isinstance(body, bytes) or ANSWER not in extensions:
         return False
-    lines = b"".join([b"%b: %b\r\n" % header for header in response.headers])
+    lines = b""
+    if response.headers:
+        lines = b"".join([b"%b: %b\r\n" % header for header in response.headers])
     if response.status != 204:
         lines += _LINES % (response.content_type.encode(), len(body))
-    return bool(write(response.status, lines, b"" if head else body))
+    return bool(extensions[ANSWER](response.status, lines, b"" if head else body))
 
 
 _LINES = b"content-type: %b\r\ncontent-length: %d\r\n"

@@ -262,14 +262,16 @@ class Router:
     """Finds the route of a path."""
 
     def __init__(self, routes: tuple[Route, ...] = ROUTES) -> None:
-        self._fixed = {route.path: route for route in routes if "{" not in route.path}
+        self._fixed: dict[str, tuple[Route, dict[str, str]]] = {
+            route.path: (route, {}) for route in routes if "{" not in route.path
+        }
         self._found: dict[str, tuple[Route, dict[str, str]]] = {}
         self._open = [(route.path.split("/"), route) for route in routes if "{" in route.path]
 
     def find(self, path: str) -> tuple[Route, dict[str, str]] | None:
         """The route and the named segments of *path*, or None."""
         if (fixed := self._fixed.get(path)) is not None:
-            return fixed, {}
+            return fixed
         if (found := self._found.get(path)) is None:
             found = self._search(path)
             if found is not None and len(path) <= REMEMBERED_CHARACTERS:

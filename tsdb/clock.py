@@ -53,26 +53,26 @@ class Clock:
     @property
     def earliest_ms(self) -> int:
         """No believable clock says less: what a retention counts back from."""
-        return min(self._both())
+        return min(self.look())
 
     @property
     def latest_ms(self) -> int:
         """No believable clock says more: what is later is in the future."""
-        return max(self._both())
+        return max(self.look())
 
     @property
     def is_doubted(self) -> bool:
         """Whether the wall clock has jumped and is not believed yet."""
-        self._both()
+        self.look()
         return self._jumped_ms is not None
 
     @property
     def believed_ms(self) -> int:
         """The time that is believed now."""
-        return self._both()[0]
+        return self.look()[0]
 
-    def _both(self) -> tuple[int, int]:
-        """What is believed, and what the wall clock says."""
+    def look(self) -> tuple[int, int]:
+        """What is believed now, and what the wall clock says."""
         with self._lock:
             return self._look()
 

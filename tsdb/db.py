@@ -8,13 +8,12 @@ changed nothing. A round takes all writes that wait, so they share one record an
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 from series.batch import SeriesBatch
-from series.known import Known
+from series.known import Known, KnownSamples
 from series.matcher import Matcher
 from series.metadata import Metadata
 from series.ports import Appended
@@ -23,15 +22,15 @@ from tsdb.block.format import BlockMeta
 from tsdb.changes import Changes
 from tsdb.committer import Committer
 from tsdb.damage import Finding
+from tsdb.entrance import Entrance
 from tsdb.head.arena import PAGE_BYTES
 from tsdb.log.replay import replay
-from tsdb.rounds import ROUND_SAMPLES, Rounds, Waiting
+from tsdb.rounds import Result, Told, Waiting
 from tsdb.state import DbOptions, Machine, State
 from tsdb.stats import DbStats, collect_stats
 from tsdb.upkeep import deletions, heal, retention, seal, snapshot
 from tsdb.upkeep.load import Loader
 from tsdb.upkeep.merge import Merger
-from tsdb.view.part import Part
 from tsdb.view.view import View, unheard
 
 __all__ = ["Db", "DbOptions", "DbStats"]
@@ -52,17 +51,12 @@ class Db:
         for a log of a newer version.
         """
         self._state = State(directory, options, machine)
-        self._committer = committer
         self._maintenance = threading.Lock()
         self._merger = Merger(self._state)
         self._loaders: weakref.WeakSet[Loader] = weakref.WeakSet()
-        self.series_limit = SeriesLimit()
-        self._entrance = threading.Lock()
-        self._waiting: deque[Waiting] = deque()
+        self._entrance = Entrance(self._state, committer)
         self.used_seconds = machine.monotonic()
         """When somebody asked for it last, or it was last at work, by ``Machine.monotonic``."""
-        self._closed = machine.read_only
-        self._rounds = Rounds(self._state)
         try:
             replay(self._state)
         except BaseException:
@@ -74,101 +68,52 @@ class Db:
 
     def append(self, batch: SeriesBatch) -> "Future[Appended]":
         """Stores the batch; see ``series.ports.Sink``. Returns at once."""
-        return self._enqueue(Waiting(batch, {}, Future(), time.monotonic()))
+        return self._promised(batch, {})
 
     def append_here(self, batch: SeriesBatch, *, may_sync: bool) -> "Future[Appended]":
         """As ``append``, but where nobody else is at work the calling thread does it.
 
         Unless it *may_sync* only where no wait for the disk is to be expected.
         """
-        state = self._state
-        waiting = Waiting(batch, {}, Future(), time.monotonic())
-        if state.machine.space.is_low or not state.commit.acquire(blocking=False):
-            return self._enqueue(waiting)
-        try:
-            owed = state.wal.sync_due_seconds
-            is_here = (may_sync or self._rounds.are_quick) and self._enter_alone(waiting)
-            done = self._carry_out() if is_here else []
-        finally:
-            state.commit.release()
-        if not is_here:
-            return self._enqueue(waiting)
-        _resolve(done)
-        if state.wal.sync_due_seconds < owed:
-            with self._entrance:
-                if not self._closed:
-                    self._committer.wake(self)
-        return waiting.future
+        future: Future[Appended] = Future()
+        waiting = Waiting(batch, {}, future, time.monotonic())
+        result = self._entrance.carry_out_here(waiting, may_sync=may_sync)
+        if result is None:
+            self._entrance.enter(waiting)
+        else:
+            waiting.resolve(result)
+        return future
 
-    def _enter_alone(self, waiting: Waiting) -> bool:
-        """Lets *waiting* take part in the next round where nobody else does yet."""
-        with self._entrance:
-            if self._closed or self._waiting:
-                return False
-            self._waiting.append(waiting)
-            return True
+    def append_known(self, samples: KnownSamples, tell: Callable[[Result], None]) -> Result | None:
+        """Stores writes of known series, all in one round; what became of them, errors not raised.
+
+        Where that takes a wait for the disk it is None, and *tell* hears it later, in any thread.
+        """
+        waiting = Waiting(samples, {}, Told(tell), time.monotonic())
+        result = self._entrance.carry_out_here(waiting, may_sync=False)
+        if result is None:
+            self._entrance.enter(waiting)
+        return result
 
     def put_metadata(self, metadata: Mapping[str, Metadata]) -> "Future[Appended]":
         """Remembers what is told of metrics; the future resolves once that is durable."""
-        return self._enqueue(Waiting(None, metadata, Future(), time.monotonic()))
+        return self._promised(None, metadata)
 
-    def _enqueue(self, waiting: Waiting) -> "Future[Appended]":
-        space = self._state.machine.space
-        if space.is_low:
-            waiting.future.set_exception(space.low())
-            return waiting.future
-        with self._entrance:
-            if not self._closed:
-                self._waiting.append(waiting)
-                self._committer.wake(self)
-                return waiting.future
-        text = "open for reading only" if self._state.machine.read_only else "closed"
-        waiting.future.set_exception(OSError(f"the database is {text}"))
-        return waiting.future
+    def _promised(
+        self, batch: SeriesBatch | None, metadata: Mapping[str, Metadata]
+    ) -> "Future[Appended]":
+        future: Future[Appended] = Future()
+        self._entrance.enter(Waiting(batch, metadata, future, time.monotonic()))
+        return future
 
     @property
-    def has_waiting(self) -> bool:
-        return bool(self._waiting)
+    def series_limit(self) -> SeriesLimit:
+        """How many series may be in memory; may be set."""
+        return self._entrance.series_limit
 
-    @property
-    def sync_due_seconds(self) -> float:
-        """When ``commit_waiting`` has a sync of the log to do, by ``time.monotonic``."""
-        return self._state.wal.sync_due_seconds
-
-    def commit_waiting(self) -> None:
-        """Carries out writes that wait, in one round; then their futures are resolved.
-
-        After that the log is synced, where that is due.
-        """
-        if self._waiting:
-            with self._state.commit:
-                done = self._carry_out()
-            _resolve(done)
-        if self._state.wal.sync_due_seconds <= time.monotonic():
-            with self._state.commit:
-                self._state.wal.sync()
-
-    def _carry_out(self) -> "list[tuple[Waiting, Appended | BaseException]]":
-        """A round of those that wait, and what became of each; under ``State.commit``."""
-        due = self._take_waiting()
-        began = time.monotonic()
-        try:
-            return list(zip(due, self._rounds.carry_out(due, self.series_limit), strict=True))
-        except BaseException as error:  # whatever it is, the senders must hear of it
-            return [(one, error) for one in due]
-        finally:
-            self._rounds.count(due, began)
-
-    def _take_waiting(self) -> list[Waiting]:
-        """The writes of the next round: all that wait, but not much more than a round holds."""
-        due: list[Waiting] = []
-        samples = 0
-        while self._waiting and samples < ROUND_SAMPLES:
-            one = self._waiting.popleft()
-            if one.future.set_running_or_notify_cancel():
-                due.append(one)
-                samples += one.weight
-        return due
+    @series_limit.setter
+    def series_limit(self, limit: SeriesLimit) -> None:
+        self._entrance.series_limit = limit
 
     # Reading
 
@@ -176,7 +121,7 @@ class Db:
         """What is there now, frozen for one reader; *damaged* hears of what damage has taken."""
         state = self._state
         with state.publish:
-            parts: tuple[Part, ...] = (*state.parts, state.head.snapshot())
+            parts = state.part_list.with_part(state.head.snapshot())
             done = state.counters
             generation = state.head.generation + done.dropped_blocks + done.deletions + done.merges
             lost = state.manifest.lost
@@ -198,7 +143,7 @@ class Db:
 
     def stats(self) -> DbStats:
         """Its numbers for /metrics."""
-        return collect_stats(self._state, len(self._waiting))
+        return collect_stats(self._state, self._entrance.waiting_count)
 
     # Upkeep
 
@@ -305,7 +250,7 @@ class Db:
         deletions.take_turns(steps, self._maintenance, self._expect_open)
 
     def _expect_open(self) -> None:
-        if self._closed:
+        if self.is_closed:
             text = "open for reading only" if self._state.machine.read_only else "closed"
             raise OSError(f"the database is {text}")
 
@@ -327,8 +272,8 @@ class Db:
 
     def refuse_writes(self) -> None:
         """From now on every write fails; those that wait are still carried out."""
-        with self._entrance:
-            self._closed = True
+        with self._entrance.lock:
+            self._entrance.is_closed = True
 
     def _use(self) -> None:
         """Sees to it that merges have their time before it is closed as unused."""
@@ -337,7 +282,7 @@ class Db:
     @property
     def is_closed(self) -> bool:
         """Whether writes fail."""
-        return self._closed
+        return self._entrance.is_closed
 
     @property
     def last_append_ms(self) -> int:
@@ -358,16 +303,16 @@ class Db:
         """Whether nobody has asked for it since and nothing is in memory that is not in blocks."""
         head = self._state.head
         is_empty = head.first_ms > head.max_time_ms and not head.late_count
-        is_waited_for = self._waiting or self._loaders or self._merger.is_running
+        is_waited_for = self._entrance.has_waiting or self._loaders or self._merger.is_running
         is_waited_for = is_waited_for or self._state.machine.read_only
         return is_empty and self.used_seconds < before_seconds and not is_waited_for
 
     def close_unused(self, before_seconds: float) -> bool:
         """Closes it where it is unused; whether it was. Who asks meanwhile finds it closed."""
-        with self._entrance:
-            self._closed = True
+        with self._entrance.lock:
+            self._entrance.is_closed = True
             if not self.is_unused(before_seconds):
-                self._closed = False
+                self._entrance.is_closed = False
                 return False
         self.close()
         for block in self._state.blocks:
@@ -383,11 +328,3 @@ class Db:
             seal.end_log(self._state)
             with self._state.commit:
                 self._state.head.release()
-
-
-def _resolve(done: "list[tuple[Waiting, Appended | BaseException]]") -> None:
-    for one, result in done:
-        if isinstance(result, Appended):
-            one.future.set_result(result)
-        else:
-            one.future.set_exception(result)

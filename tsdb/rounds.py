@@ -1,19 +1,21 @@
 """Rounds: how the writes that wait become one record of the log and samples of the head."""
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from series.batch import SeriesBatch
+from series.batch import SeriesBatch, known_batch
+from series.known import KnownSamples
 from series.metadata import Metadata
 from series.ports import Appended
 from tsdb.admission import Admitted, SeriesLimit, admit, conclude, resolve_series
+from tsdb.head.kernels import CONFLICT
 from tsdb.log.round_log import RoundLog
-from tsdb.sample.exemplar_admission import take_exemplars
+from tsdb.sample.exemplar_admission import NO_EXEMPLARS, take_exemplars
 from tsdb.sample.samples import Samples, join_samples
 from tsdb.state import State
 
@@ -22,31 +24,85 @@ ROUND_SAMPLES = 1 << 17
 _KEPT_PAGES = 128
 
 
-class Waiting(NamedTuple):
-    """A write that waits for its round: a batch, or metadata."""
+Result = Appended | list[Appended] | BaseException
+"""What becomes of a write; of KnownSamples a list, one of each write, empty where all is stored."""
 
-    batch: SeriesBatch | None
+
+class Promise(Protocol):
+    """Who waits for a Result; a ``Future``, say."""
+
+    def set_running_or_notify_cancel(self) -> bool: ...
+    def set_result(self, result: Any, /) -> None: ...
+    def set_exception(self, error: BaseException, /) -> None: ...
+
+
+class Told:
+    """A Promise that calls *tell*, in the thread that has the result."""
+
+    __slots__ = ("set_exception", "set_result")
+
+    def __init__(self, tell: Callable[[Any], None]) -> None:
+        self.set_result = self.set_exception = tell
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return True
+
+
+class Waiting(NamedTuple):
+    """A write that waits for its round: a batch, writes of known series, or metadata."""
+
+    batch: SeriesBatch | KnownSamples | None
     metadata: Mapping[str, Metadata]
-    future: "Future[Appended]"
+    promise: Promise
     since_seconds: float
     """When it came, by ``time.monotonic``."""
+
+    def resolve(self, result: Result) -> None:
+        """Tells who waits."""
+        if isinstance(result, BaseException):
+            self.promise.set_exception(result)
+        else:
+            self.promise.set_result(result)
+
+    @property
+    def writes(self) -> int:
+        """How many writes it is."""
+        return len(self.batch.ends) if isinstance(self.batch, KnownSamples) else 1
 
     @property
     def weight(self) -> int:
         """How many samples' worth of a round it is."""
         if self.batch is None:
             return 0
+        if isinstance(self.batch, KnownSamples):
+            return len(self.batch.ids)
         histograms = self.batch.histograms
         size_bytes = histograms.size_bytes if histograms is not None else 0
         return self.batch.sample_count + size_bytes // 16
 
 
 class _Entered(NamedTuple):
-    """A batch on its way through a round; ``at`` is its place in the round."""
+    """A batch on its way through a round; ``at`` is its place in the round.
+
+    ``admitted`` is None for KnownSamples of which none has been refused; those of which some were
+    enter as a batch for each of their writes.
+    """
 
     at: int
-    admitted: Admitted
+    admitted: Admitted | None
     samples: Samples
+
+
+class _Bounds(NamedTuple):
+    """What a round takes: of times, and of series; see ``admit`` and ``resolve_series``."""
+
+    oldest_ms: int
+    newest_ms: int
+    ceiling: int
+    limit: SeriesLimit
+
+
+_NOTHING = Appended(0)
 
 
 class Rounds:
@@ -61,48 +117,72 @@ class Rounds:
         """Whether the next round is logged without a wait for the disk, as far as one can tell."""
         return self._state.is_stored and self._state.wal.is_quick
 
-    def carry_out(self, due: list[Waiting], limit: SeriesLimit) -> list[Appended | ValueError]:
+    def carry_out(self, due: list[Waiting], limit: SeriesLimit) -> list[Result]:
         """What becomes of each of *due*; a batch with a malformed key fails alone."""
         state = self._state
-        now_ms = state.machine.clock.believed_ms
-        oldest_ms = state.oldest_ms
-        newest_ms = state.machine.clock.latest_ms + state.options.max_future_ms
-        ceiling = limit.ceiling(state.head)
-        results: list[Appended | ValueError] = [Appended(0)] * len(due)
+        now_ms, wall_ms = state.machine.clock.look()
+        oldest_ms = state.oldest_at(min(now_ms, wall_ms))
+        newest_ms = max(now_ms, wall_ms) + state.options.max_future_ms
+        bounds = _Bounds(oldest_ms, newest_ms, limit.ceiling(state.head), limit)
+        results: list[Result] = []
         entered: list[_Entered] = []
         for at, one in enumerate(due):
-            if one.batch is not None:
-                try:
-                    ids = state.head.registry.ids_of(one.batch)
-                    admitted = admit(one.batch, oldest_ms, newest_ms, ids)
-                    samples = resolve_series(admitted, state.head, state.publish, ceiling, limit)
-                    entered.append(_Entered(at, admitted, samples))
-                except ValueError as error:
-                    results[at] = error
+            results.append([] if isinstance(one.batch, KnownSamples) else _NOTHING)
+            try:
+                if isinstance(one.batch, KnownSamples):
+                    entered += self._enter_known(at, one.batch, bounds)
+                elif one.batch is not None:
+                    entered.append(self._enter(at, one.batch, bounds))
+            except ValueError as error:
+                results[at] = error
         metadata = self._new_metadata(due)
         samples = join_samples([one.samples for one in entered])
-        batches = [one.admitted for one in entered]
-        exemplars = take_exemplars(batches, state.head, state.exemplars)
+        batches = [one.admitted for one in entered if one.admitted is not None]
+        exemplars = NO_EXEMPLARS
+        if batches:
+            exemplars = take_exemplars(batches, state.head, state.exemplars)
         try:
             state.head.check_pool(samples.entries)
             state.head.reserve(len(samples.series))
-            span_ms = samples.span_ms
+            span_ms = _span_ms(due, entered, samples)
             if len(samples.series) or exemplars.kept or metadata:
                 self._log.write(samples, span_ms, exemplars, metadata)
             if metadata:
                 state.metadata = {**state.metadata, **metadata}
             with state.publish:
                 outcomes = state.head.append(samples, span_ms)
-                state.exemplars.add(exemplars.kept)
-                for entry, result in zip(entered, self._conclude(entered, outcomes), strict=True):
-                    results[entry.at] = result
+                if exemplars.kept:
+                    state.exemplars.add(exemplars.kept)
+                self._conclude(due, entered, outcomes, results)
         finally:
             state.head.release_reserve(kept=_KEPT_PAGES)
         state.last_append_ms = now_ms
         return results
 
+    def _enter(self, at: int, batch: SeriesBatch, bounds: _Bounds) -> _Entered:
+        state = self._state
+        ids = state.head.registry.ids_of(batch)
+        admitted = admit(batch, bounds.oldest_ms, bounds.newest_ms, ids)
+        samples = resolve_series(admitted, state.head, state.publish, bounds.ceiling, bounds.limit)
+        return _Entered(at, admitted, samples)
+
+    def _enter_known(self, at: int, sent: KnownSamples, bounds: _Bounds) -> list[_Entered]:
+        """*sent* as it is; write by write where the head has numbered anew or a time is refused."""
+        if (
+            sent.known.numbering is self._state.head.registry.numbering
+            and sent.first_ms >= bounds.oldest_ms
+            and sent.last_ms <= bounds.newest_ms
+        ):
+            return [_Entered(at, None, Samples(sent.ids, sent.times_ms, sent.bits))]
+        return [
+            self._enter(at, known_batch(sent, begin, end), bounds)
+            for begin, end in pairwise((0, *sent.ends))
+        ]
+
     def _new_metadata(self, due: list[Waiting]) -> dict[str, Metadata]:
         """What *due* tell of metrics that is not known."""
+        if not any(waiting.metadata for waiting in due):
+            return {}
         told = {name: one for waiting in due for name, one in waiting.metadata.items()}
         known = self._state.metadata
         return {name: one for name, one in told.items() if known.get(name) != one}
@@ -112,21 +192,66 @@ class Rounds:
         counters = self._state.counters
         counters.rounds += 1
         counters.round_seconds += time.monotonic() - began
-        counters.writes += len(due)
-        counters.write_wait_seconds += sum(began - one.since_seconds for one in due)
+        for one in due:
+            counters.writes += one.writes
+            counters.write_wait_seconds += one.writes * (began - one.since_seconds)
 
-    def _conclude(self, entered: list[_Entered], outcomes: NDArray[np.uint8]) -> Iterator[Appended]:
-        counters = self._state.counters
+    def _conclude(
+        self,
+        due: Sequence[Waiting],
+        entered: Sequence[_Entered],
+        outcomes: NDArray[np.uint8],
+        results: list[Result],
+    ) -> None:
+        """Counts what became of the samples and puts it into *results*."""
         all_stored = not outcomes.any()
         at = 0
         for one in entered:
             end = at + len(one.samples.series)
             part = None if all_stored else outcomes[at:end]
-            result = conclude(one.admitted, one.samples, part, self._state.head)
-            counters.appended += result.samples
-            counters.histograms += result.histograms
-            counters.exemplars += result.exemplars
-            for reason, count in result.refused.items():
-                counters.refused[reason] = counters.refused.get(reason, 0) + count
-            yield result
             at = end
+            sent = due[one.at].batch
+            if isinstance(sent, KnownSamples):
+                told = results[one.at]
+                assert isinstance(told, list)
+                if one.admitted is not None:
+                    told.append(self._concluded(one.admitted, one.samples, part))
+                elif part is None or not (part == CONFLICT).any():
+                    self._state.counters.appended += len(sent.ids)
+                else:
+                    told += self._concluded_writes(sent, part)
+            else:
+                assert one.admitted is not None
+                results[one.at] = self._concluded(one.admitted, one.samples, part)
+
+    def _concluded_writes(
+        self, sent: KnownSamples, outcomes: NDArray[np.uint8]
+    ) -> Iterator[Appended]:
+        for begin, end in pairwise((0, *sent.ends)):
+            batch = known_batch(sent, begin, end)
+            admitted = admit(batch, sent.first_ms, sent.last_ms, sent.ids[begin:end])
+            samples = Samples(admitted.series, admitted.times, admitted.bits)
+            yield self._concluded(admitted, samples, outcomes[begin:end])
+
+    def _concluded(
+        self, admitted: Admitted, samples: Samples, outcomes: NDArray[np.uint8] | None
+    ) -> Appended:
+        counters = self._state.counters
+        result = conclude(admitted, samples, outcomes, self._state.head)
+        counters.appended += result.samples
+        counters.histograms += result.histograms
+        counters.exemplars += result.exemplars
+        for reason, count in result.refused.items():
+            counters.refused[reason] = counters.refused.get(reason, 0) + count
+        return result
+
+
+def _span_ms(
+    due: Sequence[Waiting], entered: Sequence[_Entered], samples: Samples
+) -> tuple[int, int]:
+    """The first and the last time of *samples*, all that have *entered*."""
+    if len(entered) == 1 and entered[0].admitted is None and len(samples.times):
+        sent = due[entered[0].at].batch
+        assert isinstance(sent, KnownSamples)
+        return sent.first_ms, sent.last_ms
+    return samples.span_ms

@@ -23,6 +23,7 @@ from tsdb.manifest import BLOCKS_NAME, Manifest, listed_sequences, remove_strays
 from tsdb.rebuild import open_manifest
 from tsdb.sample.exemplars import ExemplarRing
 from tsdb.view.part import Part
+from tsdb.view.part_list import PartList
 from tsdb.view.undeleted import Undeleted
 from tsdb.view.view import SeriesMapCache
 
@@ -143,6 +144,8 @@ class State:
         self._blocks: tuple[Block, ...] = ()
         self.parts: tuple[Part, ...] = ()
         """The blocks as readers see them, without what was deleted."""
+        self.part_list = PartList.of(())
+        """The same for a View."""
         self.blocks = tuple(map(self.open_block, self.manifest.blocks))
         self.wal = Wal(
             directory / "wal", machine.files, options.wal_segment_bytes,
@@ -179,14 +182,18 @@ class State:
             if deletions and (part is None or part.deletions != deletions):
                 part = Undeleted(block, deletions, self.machine.cache.indexes)
             parts.append(part if deletions and part is not None else block)
-        self._blocks, self.parts = blocks, tuple(parts)
+        self._blocks, self.parts, self.part_list = blocks, tuple(parts), PartList.of(parts)
 
     @property
     def oldest_ms(self) -> int:
         """Samples before it are older than the retention."""
+        return self.oldest_at(self.machine.clock.earliest_ms)
+
+    def oldest_at(self, now_ms: int) -> int:
+        """As ``oldest_ms``, where it is *now_ms*."""
         if self.options.retention_ms == 0:
             return NOT_A_TIME_MS
-        return max(NOT_A_TIME_MS, self.machine.clock.earliest_ms - self.options.retention_ms)
+        return max(NOT_A_TIME_MS, now_ms - self.options.retention_ms)
 
     @property
     def is_idle(self) -> bool:

@@ -162,6 +162,10 @@ class Store:
         """The databases that are open, by tenant; opens none."""
         return dict(self._open)
 
+    def is_open(self, name: str) -> bool:
+        """Whether the database of tenant *name* is open; opens none."""
+        return name in self._open
+
     def tenant(self, name: str) -> Db | None:
         """The database of tenant *name*, None where there is none; makes nothing on disk.
 

@@ -9,21 +9,20 @@ foreign Host, a browser's foreign page) is refused.
 import base64
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 
 from series.matcher import Matcher
 from server.access.keys import Key, KeyRing, Role, is_tenant_id
 from server.access.throttle import Throttle
-from server.http import HttpError, Request, api_error
+from server.heads import Head
+from server.http import HEAD, HttpError, Request, api_error
 from server.settings import Settings, is_loopback
 
 DEFAULT_TENANT = "default"
 KEY_COMMAND = "o11y keys create --tenant TENANT --role admin --keys FILE"
 
 REMEMBERED = 256
-"""The open server remembers so many sets of headers, ..."""
-REMEMBERED_BYTES = 2048
-"""... none of them longer than this."""
+"""A gate remembers what so many heads came to."""
 
 NOBODY = ""
 """The tenant of a key that opens several, where none is named: owns nothing."""
@@ -72,24 +71,21 @@ class Gate(Protocol):
 class OpenGate:
     """No keys: everybody on this machine may do everything.
 
-    Nothing but the headers decides, so those of the last admitted questions are remembered.
+    Nothing but the headers decides, so what a known head came to is remembered.
     """
 
     def __init__(self) -> None:
-        self._admitted: dict[tuple[tuple[bytes, bytes], ...], Principal] = {}
+        self._admitted: dict[Head, Principal] = {}
 
     def admit(self, request: Request, need: Need) -> Principal:
         del need
-        if request.method != "GET":
+        head = request.scope.get(HEAD)
+        if head is None:
             return self._judged(request)
-        headers = tuple(request.scope["headers"])
-        principal = self._admitted.get(headers)
+        principal = self._admitted.get(head)
         if principal is None:
             principal = self._judged(request)
-            if sum(len(name) + len(value) for name, value in headers) <= REMEMBERED_BYTES:
-                if len(self._admitted) >= REMEMBERED:
-                    self._admitted.clear()
-                self._admitted[headers] = principal
+            _remember(self._admitted, head, principal)
         return principal
 
     def _judged(self, request: Request) -> Principal:
@@ -107,14 +103,32 @@ class OpenGate:
 
 
 class KeyGate:
-    """Keys: they alone tell who asks."""
+    """Keys: they alone tell who asks.
+
+    Of a known head is remembered which key it brought. That the key is still valid, and may do
+    what is needed, is looked up each time.
+    """
 
     def __init__(self, keys: KeyRing) -> None:
         self.keys = keys
         self.throttle = Throttle()
+        self._admitted: dict[tuple[Head, Need], tuple[str, Principal]] = {}
 
     def admit(self, request: Request, need: Need) -> Principal:
-        key = self._key(request)
+        head = request.scope.get(HEAD)
+        if head is None:
+            return self._judged(request, need)[1]
+        if (known := self._admitted.get((head, need))) is not None:
+            secret, principal = known
+            if self._find(request, secret) is principal.key:
+                return principal
+        known = self._judged(request, need)
+        _remember(self._admitted, (head, need), known)
+        return known[1]
+
+    def _judged(self, request: Request, need: Need) -> tuple[str, Principal]:
+        """The key that *request* brings, and who that makes its asker."""
+        secret, key = self._key(request)
         try:
             asserted = asserted_tenant(request)
         except ValueError as error:
@@ -131,16 +145,24 @@ class KeyGate:
         if tenant is None and need is not Need.ADMIN:
             text = "the key opens several organizations: name one by the header X-Org-Id"
             raise api_error("forbidden", text)
-        return Principal(tenant or NOBODY, key)
+        return secret, Principal(tenant or NOBODY, key)
 
-    def _key(self, request: Request) -> Key:
-        address = request.address
+    def _key(self, request: Request) -> tuple[str, Key]:
         secret = _bearer(request)
         if secret is not None:
-            key = self.keys.find(secret, seen_only=self.throttle.closed(address))
+            key = self._find(request, secret)
             if key is not None:
-                return key
-        raise _unauthorized(self.throttle.failed(address))
+                return secret, key
+        raise _unauthorized(self.throttle.failed(request.address))
+
+    def _find(self, request: Request, secret: str) -> Key | None:
+        return self.keys.find(secret, seen_only=self.throttle.closed(request.address))
+
+
+def _remember(known: dict[Any, Any], key: object, found: object) -> None:
+    if len(known) >= REMEMBERED:
+        del known[next(iter(known))]
+    known[key] = found
 
 
 def make_gate(settings: Settings) -> Gate:

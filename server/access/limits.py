@@ -160,7 +160,7 @@ class LimitsFile:
         return self._config
 
     def of(self, tenant: str) -> Limits:
-        config = self.config
+        config = self._config if self._path is None else self.config
         return config.tenants.get(tenant, config.defaults)
 
     def _refresh(self, path: Path) -> None:

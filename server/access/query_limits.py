@@ -20,8 +20,11 @@ from tsdb.view.view import unheard
 def check_queue(call: Call) -> None:
     """HttpError 429 where too many queries of the organization wait already."""
     tenant = call.principal.tenant
+    waiting = call.house.queries.waiting(tenant)
+    if not waiting:
+        return
     most = call.house.limits.of(tenant).max_outstanding_requests_per_tenant
-    if most and call.house.queries.waiting(tenant) >= most:
+    if most and waiting >= most:
         call.house.metrics.limited.labels("too-many-outstanding-requests").inc()
         text = (
             f"err-too-many-outstanding-requests: {most} queries of organization {tenant} wait "

@@ -31,17 +31,32 @@ def limited(answer: Answer, limit: int) -> Answer:
 
 def slices(answer: Answer, extra: Mapping[str, Any]) -> Iterator[bytes]:
     """The whole JSON answer; *extra* are further members of its ``data``."""
-    kind = answer.result_type.encode()
-    yield b'{"status":"success","data":{"resultType":"%b","result":' % kind
-    yield from _result(answer)
-    for name, value in extra.items():
-        yield b',"%b":%b' % (name.encode(), dumps(value))
-    yield b"}"
+    kind = answer.result_type
+    opening = b'{"status":"success","data":{"resultType":"%b","result":' % kind.encode()
+    value = answer.value
+    if kind == "vector" and isinstance(value, Matrix) and value.histogram_ids is None:
+        values = value.values[:, 0].tolist()
+        if len(values) <= result_json.FEW:
+            times_ms = [answer.grid.start_ms] * len(values)
+            few = result_json.few(value.frame, times_ms, values)
+            yield b"".join((opening, few, _closing(answer, extra)))
+            return
+    yield opening
+    yield from _result(answer, kind)
+    yield _closing(answer, extra)
+
+
+def _closing(answer: Answer, extra: Mapping[str, Any]) -> bytes:
+    """What follows the result."""
+    if not (extra or answer.warnings or answer.infos):
+        return b"}}"
+    parts = [b',"%b":%b' % (name.encode(), dumps(value)) for name, value in extra.items()]
+    parts.append(b"}")
     if answer.warnings:
-        yield b',"warnings":' + dumps(answer.warnings)
+        parts.append(b',"warnings":' + dumps(answer.warnings))
     if answer.infos:
-        yield b',"infos":' + dumps(answer.infos)
-    yield b"}"
+        parts.append(b',"infos":' + dumps(answer.infos))
+    return b"".join((*parts, b"}"))
 
 
 def as_object(answer: Answer) -> dict[str, Any]:
@@ -50,7 +65,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
     return whole
 
 
-def _result(answer: Answer) -> Iterator[bytes]:
+def _result(answer: Answer, kind: str) -> Iterator[bytes]:
     start_ms = answer.grid.start_ms
     match answer.value:
         case Raw(frame, batch):
@@ -59,7 +74,7 @@ def _result(answer: Answer) -> Iterator[bytes]:
             return iter((result_json.point(start_ms, text),))
         case ScalarRow(values):
             return iter((result_json.point(start_ms, result_json.format_scalar(values[0])),))
-        case Matrix() as matrix if answer.result_type == "vector":
+        case Matrix() as matrix if kind == "vector":
             times_ms = np.full(matrix.series_count, start_ms, dtype=np.int64)
             ids = None if matrix.histogram_ids is None else matrix.histogram_ids[:, 0].copy()
             values = matrix.values[:, 0].copy()

@@ -1,23 +1,24 @@
-"""The splice that turns orjson's numbers into Prometheus' points.
-
-``orjson.dumps`` writes an array of floats very fast, but as numbers (``[1.0,2e-7,null]``) where
-the API wants ``[time,"1"]`` with Go's formatting. One pass over its text mends both.
-"""
+"""The kernels that write points as Prometheus does, ``[time,"value"]``, with Go's formatting."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from series.jit import helper, kernel, pointer
+from series.jit import helper, kernel, load_u64, pointer
+from server.number_helpers import NUMBER_ROOM, OVERRUN, put_number, put_word
 
-POINT_ROOM = 40
-"""Bytes that one point needs at most besides its time."""
 TIME_ROOM = 32
-"""Bytes that ``[time,"`` needs at most."""
+"""Bytes that a time with what stands before it needs at most."""
+POINT_ROOM = TIME_ROOM + NUMBER_ROOM
+"""Bytes that one point needs at most."""
+SPARE = OVERRUN
+"""Bytes that are needed once more than there is to write: texts are copied a word at a time."""
 
-_QUOTE, _COMMA, _DOT, _MINUS, _PLUS, _ZERO = 0x22, 0x2C, 0x2E, 0x2D, 0x2B, 0x30
+_QUOTE, _COMMA, _DOT, _MINUS, _ZERO = 0x22, 0x2C, 0x2E, 0x2D, 0x30
 _OPEN, _CLOSE = 0x5B, 0x5D
+_CLOSING = 3
+"""The end of the point before, with which a prefix begins."""
 
 
 @helper
@@ -39,7 +40,7 @@ def _put_integer(number: Any, out: Any, at: Any) -> Any:
 def time_prefixes(
     times_ms: NDArray[np.int64], out: NDArray[np.uint8], starts: NDArray[np.int64]
 ) -> None:
-    """Writes ``[time,"`` for every time, at ``out[starts[k] : starts[k + 1]]``.
+    """Writes ``"],[time,"`` for every time, at ``out[starts[k] : starts[k + 1]]``.
 
     Times are unix seconds with three decimals, or none where they are whole. *out* holds TIME_ROOM
     bytes a time and *starts* is one longer than *times_ms*.
@@ -48,8 +49,8 @@ def time_prefixes(
     at = np.int64(0)
     for k in range(len(times_ms)):
         starts[k] = at
-        data[at] = _OPEN
-        at += 1
+        data[at], data[at + 1], data[at + 2], data[at + 3] = _QUOTE, _CLOSE, _COMMA, _OPEN
+        at += _CLOSING + 1
         time_ms = times_ms[k]
         if time_ms < 0:
             data[at] = _MINUS
@@ -70,104 +71,24 @@ def time_prefixes(
 
 
 @helper
-def _put_special(value: Any, out: Any, at: Any) -> Any:
-    if value != value:
-        out[at], out[at + 1], out[at + 2] = 0x4E, 0x61, 0x4E  # NaN
-        return at + 3
-    out[at] = _PLUS if value > 0 else _MINUS
-    out[at + 1], out[at + 2], out[at + 3] = 0x49, 0x6E, 0x66  # Inf
-    return at + 4
-
-
-@helper
-def _put_scientific(text: Any, start: Any, mark: Any, end: Any, out: Any, at: Any) -> Any:
-    """Writes the number ``d.ddde±x`` at [start, end), whose ``e`` is at *mark*, as Go does.
-
-    Positional from 1e-6 up to below 1e21, else with an exponent of at least two digits.
-    """
-    if text[start] == _MINUS:
-        out[at] = _MINUS
-        at += 1
-        start += 1
-    position = mark + 1
-    negative = text[position] == _MINUS
-    if negative or text[position] == _PLUS:
-        position += 1
-    exponent = np.int64(0)
-    while position < end:
-        exponent = exponent * 10 + (np.int64(text[position]) - _ZERO)
-        position += 1
-    if negative:
-        exponent = -exponent
-    if mark > start + 2 and text[mark - 1] == _ZERO and text[mark - 2] == _DOT:
-        mark -= 2
-    if exponent < -6 or exponent >= 21:
-        while start < mark:
-            out[at] = text[start]
-            at += 1
-            start += 1
-        out[at] = 0x65  # e
-        out[at + 1] = _MINUS if exponent < 0 else _PLUS
-        at += 2
-        size = -exponent if exponent < 0 else exponent
-        if size < 10:
-            out[at] = _ZERO
-            at += 1
-        return _put_integer(size, out, at)
-    if exponent < 0:
-        out[at], out[at + 1] = _ZERO, _DOT
-        at += 2
-        for _ in range(-exponent - 1):
-            out[at] = _ZERO
-            at += 1
-    written = np.int64(0)
-    while start < mark:
-        if text[start] != _DOT:
-            if exponent >= 0 and written == exponent + 1:
-                out[at] = _DOT
-                at += 1
-            out[at] = text[start]
-            at += 1
-            written += 1
-        start += 1
-    while written <= exponent:
-        out[at] = _ZERO
-        at += 1
-        written += 1
-    return at
-
-
-@helper
-def _put_number(text: Any, start: Any, value: Any, out: Any, at: Any) -> Any:
-    """Writes the number of *value* that stands at *start* of *text*; (behind it, at) afterwards."""
-    position = start
-    mark = np.int64(-1)
-    while text[position] != _COMMA and text[position] != _CLOSE:
-        if text[position] == 0x65:
-            mark = position
-        position += 1
-    if text[start] == 0x6E:  # null
-        at = _put_special(value, out, at)
-    elif mark >= 0:
-        at = _put_scientific(text, start, mark, position, out, at)
-    else:
-        end = position
-        if end - start > 2 and text[end - 1] == _ZERO and text[end - 2] == _DOT:
-            end -= 2
-        for k in range(start, end):
-            out[at] = text[k]
-            at += 1
-    return position + 1, at
+def _put_words(text: Any, start: Any, end: Any, out: Any, at: Any) -> Any:
+    """Copies [start, end) of *text*, and up to seven bytes behind it."""
+    behind = at + (end - start)
+    while start < end:
+        put_word(out, at, load_u64(text, start))
+        start += 8
+        at += 8
+    return behind
 
 
 @kernel(
-    "i8(u1[::1], f8[::1], i8[::1], i8[::1], u1[::1], i8[::1], u1[::1], i8[::1], u1[::1], u1[::1])"
+    "i8(f8[:, ::1], b1[:, ::1], i8[::1], i8, u1[::1], i8[::1], u1[::1], i8[::1], u1[::1], u1[::1])"
 )
-def splice(
-    numbers: NDArray[np.uint8],
+def write_series(
     values: NDArray[np.float64],
-    columns: NDArray[np.int64],
-    row_ends: NDArray[np.int64],
+    present: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    times_a_row: int,
     heads: NDArray[np.uint8],
     head_starts: NDArray[np.int64],
     prefixes: NDArray[np.uint8],
@@ -175,47 +96,48 @@ def splice(
     tail: NDArray[np.uint8],
     out: NDArray[np.uint8],
 ) -> int:
-    """Writes R series, comma-separated, and returns the bytes written.
+    """Writes R series, each behind a comma, and returns the bytes written.
 
-    Point p stands in *numbers*, the text that orjson made of *values*; its time is the prefix
-    ``columns[p]``. Row r has the points up to ``row_ends[r]`` behind those of row r - 1, between
-    the head ``heads[head_starts[r] : head_starts[r + 1]]`` and *tail*. *out* has room for the
-    heads and tails with a comma each, and for POINT_ROOM and a prefix a point.
+    Series k has the points of *values* [S, T] that are *present* in ``rows[k]``, one at least,
+    between the head ``heads[head_starts[k] : head_starts[k + 1]]`` and *tail*. The time of
+    ``values[row, t]`` is the prefix ``row * times_a_row + t``. *heads*, *prefixes* and *out* have
+    SPARE bytes more than they need; *out* needs room for the heads, the tails and a comma each,
+    and POINT_ROOM a point.
     """
-    data, text, times, starts = pointer(out), pointer(numbers), pointer(prefixes), pointer(heads)
+    data, times, starts, ends = pointer(out), pointer(prefixes), pointer(heads), pointer(tail)
     at: Any = np.int64(0)
-    position = np.int64(1)
-    point = np.int64(0)
-    for row in range(len(row_ends)):
-        if row:
-            data[at] = _COMMA
-            at += 1
-        for k in range(head_starts[row], head_starts[row + 1]):
-            data[at] = starts[k]
-            at += 1
-        first = point
-        while point < row_ends[row]:
-            if point > first:
-                data[at] = _COMMA
-                at += 1
-            column = columns[point]
-            for k in range(prefix_starts[column], prefix_starts[column + 1]):
-                data[at] = times[k]
-                at += 1
-            position, at = _put_number(text, position, values[point], data, at)
-            data[at] = _QUOTE
-            data[at + 1] = _CLOSE
-            at += 2
-            point += 1
-        for k in range(len(tail)):
-            data[at] = tail[k]
+    before, number, behind = np.uint64(0), np.int64(0), np.int64(0)
+    for k in range(len(rows)):
+        row = rows[k]
+        data[at] = _COMMA
+        at = _put_words(starts, head_starts[k], head_starts[k + 1], data, at + 1)
+        skipped = _CLOSING
+        for step in range(values.shape[1]):
+            if not present[row, step]:
+                continue
+            column = row * times_a_row + step
+            start = prefix_starts[column] + skipped
+            at = _put_words(times, start, prefix_starts[column + 1], data, at)
+            skipped = 0
+            value = values[row, step]
+            bits = np.float64(value).view(np.uint64)
+            start = at
+            if bits == before and behind > 0:
+                at = _put_words(data, number, behind, data, at)
+            else:
+                at = put_number(value, data, at)
+            before, number, behind = bits, start, at
+        data[at], data[at + 1] = _QUOTE, _CLOSE
+        at += 2
+        for n in range(len(tail)):
+            data[at] = ends[n]
             at += 1
     return at  # type: ignore[no-any-return]
 
 
 HISTOGRAM_ROOM = 160
 """Bytes that one histogram needs at most besides its time and buckets."""
-BUCKET_ROOM = 3 * POINT_ROOM + 8
+BUCKET_ROOM = 3 * NUMBER_ROOM + 16
 """Bytes that one bucket needs at most."""
 
 
@@ -234,11 +156,10 @@ _BETWEEN = np.frombuffer(bytearray(b'","'), dtype=np.uint8)
 
 
 @kernel(
-    "i8(u1[::1], f8[::1], i8[::1], i8[::1], u1[::1], i8[::1], u1[::1], i8[::1], u1[::1],"
+    "i8(f8[::1], i8[::1], i8[::1], u1[::1], i8[::1], u1[::1], i8[::1], u1[::1],"
     " i8[::1], u1[::1], i8[::1], u1[::1])"
 )
-def splice_mixed(
-    numbers: NDArray[np.uint8],
+def write_mixed(
     values: NDArray[np.float64],
     columns: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -255,14 +176,13 @@ def splice_mixed(
     """Writes points that are floats or histograms, and returns the bytes written.
 
     Point p is a float where ``sizes[p]`` is -1, else a histogram with so many buckets. A float is
-    one of the *numbers*, the text that orjson made of *values*; a histogram is its count, its sum
-    and for each bucket the bounds and the count, with the bucket's rule in *rules*. Point p's time
-    is the prefix ``columns[p]``. Part k has the points up to ``part_ends[k]`` behind those of part
-    k - 1, comma-separated, between its head and its tail. *out* has room for all of these.
+    one of the *values*; a histogram is its count, its sum and for each bucket the bounds and the
+    count, with the bucket's rule in *rules*. Point p's time is the prefix ``columns[p]``. Part k
+    has the points up to ``part_ends[k]`` behind those of part k - 1, comma-separated, between its
+    head and its tail. *out* has room for all of these, and SPARE bytes.
     """
-    data, text, times = pointer(out), pointer(numbers), pointer(prefixes)
+    data, times = pointer(out), pointer(prefixes)
     at: Any = np.int64(0)
-    position: Any = np.int64(1)
     number = np.int64(0)
     bucket = np.int64(0)
     point = np.int64(0)
@@ -274,10 +194,11 @@ def splice_mixed(
                 data[at] = _COMMA
                 at += 1
             column = columns[point]
-            at = _put_text(times, prefix_starts[column], prefix_starts[column + 1], data, at)
+            start = prefix_starts[column] + _CLOSING
+            at = _put_text(times, start, prefix_starts[column + 1], data, at)
             size = sizes[point]
             if size < 0:
-                position, at = _put_number(text, position, values[number], data, at)
+                at = put_number(values[number], data, at)
                 number += 1
                 data[at] = _QUOTE
                 data[at + 1] = _CLOSE
@@ -285,9 +206,9 @@ def splice_mixed(
                 point += 1
                 continue
             at = _put_text(_COUNT, 0, len(_COUNT), data, at - 1)
-            position, at = _put_number(text, position, values[number], data, at)
+            at = put_number(values[number], data, at)
             at = _put_text(_SUM, 0, len(_SUM), data, at)
-            position, at = _put_number(text, position, values[number + 1], data, at)
+            at = put_number(values[number + 1], data, at)
             number += 2
             for k in range(size):
                 if k == 0:
@@ -303,7 +224,7 @@ def splice_mixed(
                 for n in range(3):
                     if n > 0:
                         at = _put_text(_BETWEEN, 0, len(_BETWEEN), data, at)
-                    position, at = _put_number(text, position, values[number], data, at)
+                    at = put_number(values[number], data, at)
                     number += 1
                 data[at] = _QUOTE
                 data[at + 1] = _CLOSE

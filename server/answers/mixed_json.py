@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from promql.histogram_buckets import Buckets
@@ -98,18 +97,15 @@ def _written(
     points: Points, part_ends: Numbers, heads: list[bytes], tails: list[bytes], prefixes: Arena
 ) -> bytes:
     values, sizes, buckets = _numbers(points)
-    text = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
     head_arena, tail_arena = _arena(heads), _arena(tails)
-    float_room = kernels.POINT_ROOM + kernels.TIME_ROOM
     room = (
         len(head_arena[0])
         + len(tail_arena[0])
-        + len(sizes) * (float_room + kernels.HISTOGRAM_ROOM)
+        + len(sizes) * (kernels.POINT_ROOM + kernels.HISTOGRAM_ROOM)
         + len(buckets.rules) * kernels.BUCKET_ROOM
     )
-    out = np.empty(room, dtype=np.uint8)
-    written = kernels.splice_mixed(
-        np.frombuffer(bytearray(text), dtype=np.uint8),
+    out = np.empty(room + kernels.SPARE, dtype=np.uint8)
+    written = kernels.write_mixed(
         values,
         points.columns,
         sizes,

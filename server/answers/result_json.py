@@ -10,18 +10,17 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.frame import LabelFrame
+from series.frame import KEPT_ROWS, LabelFrame
 from series.histogram import Histograms
 from server.answers import json_kernels as kernels
 from server.answers.mixed_json import Points, mixed_slices
 from server.http import dumps
 
-SLICE_POINTS = 50_000
-"""Points a slice; one call into the JSON writer holds the interpreter about 2 ms."""
+SLICE_POINTS = 16_000
+"""Points a slice, of about half a megabyte: it stays in the processor's cache until it is sent."""
 
 Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -32,7 +31,7 @@ FEW = 8
 
 
 def format_value(value: float) -> str:
-    """*value* as a series': what ``kernels.splice`` makes of it."""
+    """*value* as a series': what ``number_helpers.put_number`` makes of it."""
     magnitude = abs(value)
     if 1e-4 <= magnitude < 1e16 or value == 0:
         return repr(value).removesuffix(".0")
@@ -75,7 +74,7 @@ def vector(
     int64[S] says which of *histograms* a value is (-1: a float).
     """
     if ids is None and len(values) <= FEW:
-        yield _few(frame, times_ms, values)
+        yield few(frame, times_ms.tolist(), values.tolist())
         return
     rows = np.arange(len(values), dtype=np.int64)
     prefixes = _prefixes(times_ms)
@@ -85,18 +84,19 @@ def vector(
         yield from mixed_slices(frame, points, prefixes, single=True)
         yield b"]"
         return
+    column, present = values.reshape(-1, 1), np.ones((len(values), 1), dtype=np.bool_)
     for start in range(0, len(values), SLICE_POINTS):
         part = rows[start : start + SLICE_POINTS]
         heads = _heads(frame if len(part) == frame.size else frame.take(part), b'"value":')
-        body = _spliced(
-            values[part], part, np.arange(1, len(part) + 1, dtype=np.int64), heads, prefixes, b"}"
+        yield _written(
+            column, present, part, heads, prefixes, b"}", times_a_row=1, begins=start == 0
         )
-        yield (b"," if start else b"") + body
     yield b"]"
 
 
-def _few(frame: LabelFrame, times_ms: Numbers, values: Values) -> bytes:
-    points = zip(_head_texts(frame, b'"value":'), times_ms.tolist(), values.tolist(), strict=True)
+def few(frame: LabelFrame, times_ms: list[int], values: list[float]) -> bytes:
+    """As ``vector`` for up to FEW series."""
+    points = zip(_head_texts(frame, b'"value":'), times_ms, values, strict=True)
     return b"[%b]" % b",".join(
         b'%b[%b,"%b"]}' % (head, _series_time(time_ms), format_value(value).encode())
         for head, time_ms, value in points
@@ -124,47 +124,22 @@ def matrix(
     which of *histograms* a value is (-1: a float); series without any present point are left out.
     """
     prefixes = _prefixes(times_ms)
-    counts = present.sum(axis=1, dtype=np.int64)
-    filled = np.flatnonzero(counts)
+    filled = np.flatnonzero(present.any(axis=1))
+    values, present = np.ascontiguousarray(values), np.ascontiguousarray(present)
     rows_per_slice = max(1, SLICE_POINTS // max(len(times_ms), 1))
     yield b"["
     for start in range(0, len(filled), rows_per_slice):
         rows = filled[start : start + rows_per_slice]
-        comma = b"," if start else b""
-        if len(rows) == frame.size and ids is None and present.all():
-            yield _whole(frame, values, prefixes)
-            continue
-        mask = present[rows]
         if ids is not None and histograms is not None:
+            mask = present[rows]
             of, steps = np.nonzero(mask)
             points = Points(of, steps, values[rows][mask], ids[rows][mask], histograms)
+            comma = b"," if start else b""
             yield from mixed_slices(frame.take(rows), points, prefixes, single=False, after=comma)
             continue
-        heads = _heads(frame.take(rows), b'"values":[')
-        body = _spliced(
-            values[rows][mask],
-            np.ascontiguousarray(np.nonzero(mask)[1]),
-            np.cumsum(counts[rows]),
-            heads,
-            prefixes,
-            b"]}",
-        )
-        yield comma + body
+        heads = _heads_of(frame, rows, b'"values":[')
+        yield _written(values, present, rows, heads, prefixes, b"]}", begins=start == 0)
     yield b"]"
-
-
-def _whole(frame: LabelFrame, values: Values, prefixes: tuple[NDArray[np.uint8], Numbers]) -> bytes:
-    """Series that have a point at every step."""
-    series, steps = values.shape
-    columns = np.arange(steps, dtype=np.int64)
-    return _spliced(
-        values.reshape(-1),
-        columns if series == 1 else np.tile(columns, series),
-        np.arange(1, series + 1, dtype=np.int64) * steps,
-        _heads(frame, b'"values":['),
-        prefixes,
-        b"]}",
-    )
 
 
 def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
@@ -173,39 +148,50 @@ def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
     Series without samples are left out.
     """
     yield b"["
-    comma = b""
+    begins = True
     for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
         times_ms, values = batch.row_times_ms(row), batch.row_values(row)
         if batch.histogram_ids is not None and batch.histograms is not None:
             ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]]
             at = np.arange(len(values))
             points = Points(np.full(len(values), row), at, values, ids, batch.histograms)
+            comma = b"" if begins else b","
             prefixes = _prefixes(times_ms)
             yield from mixed_slices(frame, points, prefixes, single=False, after=comma)
-            comma = b","
+            begins = False
             continue
         heads, starts = _heads(frame.take(np.array([row])), b'"values":[')
         for start in range(0, len(values), SLICE_POINTS):
-            part = values[start : start + SLICE_POINTS]
-            last = start + SLICE_POINTS >= len(values)
-            yield comma + _spliced(
+            part = values[start : start + SLICE_POINTS].reshape(1, -1)
+            yield _written(
                 part,
-                np.arange(len(part), dtype=np.int64),
-                np.array([len(part)], dtype=np.int64),
-                (heads, starts) if start == 0 else (heads[:0], np.zeros_like(starts)),
+                np.ones(part.shape, dtype=np.bool_),
+                np.zeros(1, dtype=np.int64),
+                (heads, starts if start == 0 else np.zeros_like(starts)),
                 _prefixes(times_ms[start : start + SLICE_POINTS]),
-                b"]}" if last else b",",
+                b"]}" if start + SLICE_POINTS >= len(values) else b"",
+                begins=begins,
             )
-            comma = b""
-        comma = b","
+            begins = False
     yield b"]"
 
 
 def _prefixes(times_ms: Numbers) -> tuple[NDArray[np.uint8], Numbers]:
-    out = np.empty(len(times_ms) * kernels.TIME_ROOM, dtype=np.uint8)
+    out = np.empty(len(times_ms) * kernels.TIME_ROOM + kernels.SPARE, dtype=np.uint8)
     starts = np.empty(len(times_ms) + 1, dtype=np.int64)
     kernels.time_prefixes(np.ascontiguousarray(times_ms), out, starts)
     return out, starts
+
+
+def _heads_of(
+    frame: LabelFrame, rows: Numbers, opening: bytes
+) -> tuple[NDArray[np.uint8], Numbers]:
+    """As ``_heads``, of some ascending *rows*."""
+    begin, end = int(rows[0]), int(rows[-1]) + 1
+    if frame.size > KEPT_ROWS or end - begin != len(rows):
+        return _heads(frame.take(rows), opening)
+    heads, starts = _heads(frame, opening)
+    return heads, starts[begin : end + 1]
 
 
 def _heads(frame: LabelFrame, opening: bytes) -> tuple[NDArray[np.uint8], Numbers]:
@@ -215,8 +201,9 @@ def _heads(frame: LabelFrame, opening: bytes) -> tuple[NDArray[np.uint8], Number
         heads = _head_texts(frame, opening)
         starts = np.zeros(len(heads) + 1, dtype=np.int64)
         np.cumsum([len(head) for head in heads], out=starts[1:])
-        found = np.frombuffer(bytearray(b"".join(heads)), dtype=np.uint8), starts
-        if frame.size <= FEW:
+        joined = bytearray(b"".join([*heads, bytes(kernels.SPARE)]))
+        found = np.frombuffer(joined, dtype=np.uint8), starts
+        if frame.size <= KEPT_ROWS:
             frame.memo[opening, "joined"] = found
     return found
 
@@ -230,26 +217,29 @@ def _head_texts(frame: LabelFrame, opening: bytes) -> list[bytes]:
     return texts
 
 
-def _spliced(
+def _written(
     values: Values,
-    columns: Numbers,
-    row_ends: Numbers,
+    present: NDArray[np.bool_],
+    rows: Numbers,
     heads: tuple[NDArray[np.uint8], Numbers],
     prefixes: tuple[NDArray[np.uint8], Numbers],
     tail: bytes,
+    *,
+    begins: bool,
+    times_a_row: int = 0,
 ) -> bytes:
-    numbers = orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY)
-    point_room = kernels.POINT_ROOM + kernels.TIME_ROOM
-    room = len(heads[0]) + len(row_ends) * (len(tail) + 1) + len(values) * point_room
-    out = np.empty(room, dtype=np.uint8)
-    written = kernels.splice(
-        np.frombuffer(bytearray(numbers), dtype=np.uint8),
+    """The series of *rows*, each behind a comma but for the first where the array *begins*."""
+    points = len(rows) * values.shape[1]
+    room = int(heads[1][-1]) + len(rows) * (len(tail) + 1) + points * kernels.POINT_ROOM
+    out = np.empty(room + kernels.SPARE, dtype=np.uint8)
+    written = kernels.write_series(
         values,
-        columns,
-        row_ends,
+        present,
+        rows,
+        times_a_row,
         *heads,
         *prefixes,
         np.frombuffer(bytearray(tail), dtype=np.uint8),
         out,
     )
-    return out[:written].tobytes()
+    return out[int(begins) : written].tobytes()

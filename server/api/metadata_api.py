@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from series.matcher import Matcher
 from series.ports import Context, Hints, Source
 from server.access import tenants
 from server.access.query_limits import check_queue, readable
-from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, read_params
+from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, params_at_once, read_params
 from server.call import Call
 from server.http import JSON, Response, api_error, dumps, success
 from tsdb.view.view import View
@@ -27,6 +28,12 @@ MAX_UNMERGED = 1_000_000
 """Label sets that several selectors may find before those found twice are taken together."""
 SLICE = 5_000
 """Label sets or texts to write at once."""
+FEW = 8
+"""So many label sets are kept with their frame as they are written."""
+REMEMBERED = 1000
+"""Selectors of up to so many characters are remembered."""
+
+_MEMO = "series"
 
 TRUNCATED = "results truncated due to limit"
 _EMPTY_SELECTOR = "vector selector must contain at least one non-empty matcher"
@@ -36,7 +43,7 @@ _ESCAPE = re.compile(r"_([0-9a-fA-F]{1,6})_|__|_")
 
 async def series(call: Call) -> Response:
     """``/api/v1/series``: the label sets that any of the selectors matches."""
-    params = await read_params(call.request)
+    params = params_at_once(call.request) or await read_params(call.request)
     if not params.all("match[]"):
         raise api_error("bad_data", "no match[] parameter provided")
     limit = params.limit()
@@ -49,10 +56,20 @@ async def series(call: Call) -> Response:
         except ValueError as error:
             raise invalid("match[]", str(error)) from None
         frame = _union(source, chosen, hints)
-        shown = frame.take(slice(0, limit + 1) if limit else slice(None)).as_dicts()
-        return _limited(shown, limit, context)
+        if frame.size <= FEW and not (limit or context.warnings):
+            return _whole(_few(frame))
+        shown = frame.take(slice(0, limit + 1)) if limit else frame
+        return _limited(shown.as_dicts(), limit, context)
 
     return await _answered(call, "series", params, hints, context, find)
+
+
+def _few(frame: LabelFrame) -> bytes:
+    """The label sets of *frame* as JSON, which it keeps for whoever finds it again."""
+    found: bytes | None = frame.memo.get(_MEMO)
+    if found is None:
+        found = frame.memo[_MEMO] = dumps(frame.as_dicts())
+    return found
 
 
 def _union(source: Source, selectors: list[Matchers], hints: Hints) -> LabelFrame:
@@ -75,22 +92,22 @@ def _distinct(frames: list[LabelFrame]) -> LabelFrame:
 
 async def labels(call: Call) -> Response:
     """``/api/v1/labels``: the names of labels."""
-    params = await read_params(call.request)
+    params = params_at_once(call.request) or await read_params(call.request)
     limit = params.limit()
     hints = _time_range(params)
     context = Context(strict=params.flag("strict"))
 
     def find(source: Source) -> Response:
         chosen = _optional_selectors(params)
-        found = (source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen)
-        return _limited(sorted({name for names in found for name in names}), limit, context)
+        found = [source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen]
+        return _limited(_merged(found), limit, context)
 
     return await _answered(call, "labels", params, hints, context, find)
 
 
 async def label_values(call: Call) -> Response:
     """``/api/v1/label/{name}/values``: the values of one label."""
-    params = await read_params(call.request)
+    params = params_at_once(call.request) or await read_params(call.request)
     name = unescape_name(call.request.captures["name"])
     if name == "" or not _is_utf8(name):
         raise api_error("bad_data", f'invalid label name: "{name}"')
@@ -100,10 +117,15 @@ async def label_values(call: Call) -> Response:
 
     def find(source: Source) -> Response:
         chosen = _optional_selectors(params)
-        found = (source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen)
-        return _limited(sorted({value for values in found for value in values}), limit, context)
+        found = [source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen]
+        return _limited(_merged(found), limit, context)
 
     return await _answered(call, f"values of {name}", params, hints, context, find)
+
+
+def _merged(found: list[list[str]]) -> list[str]:
+    """All texts of sorted lists, each once, sorted."""
+    return found[0] if len(found) == 1 else sorted({text for texts in found for text in texts})
 
 
 async def metadata(call: Call) -> Response:
@@ -174,7 +196,7 @@ async def _answered(
         quick.learn(kind, time.thread_time() - began)
         return answer
 
-    if quick.knows(kind) and tenant in call.house.store.opened():
+    if quick.knows(kind) and call.house.store.is_open(tenant):
         source = readable(call, context, tell_cuts=False)
         if isinstance(source, View) and source.has_labels_in_memory(hints.start_ms, hints.end_ms):
             return found(source)
@@ -185,12 +207,19 @@ async def _answered(
 
 def _limited(found: list[Any], limit: int, context: Context) -> Response:
     """The answer, written in slices so that no call into the JSON writer takes long."""
+    if len(found) <= SLICE and not (limit or context.warnings):
+        return _whole(dumps(found))
     shown = found
     if limit and len(found) > limit:
         shown = found[:limit]
         context.warn(TRUNCATED)
     slices = (dumps(shown[at : at + SLICE])[1:-1] for at in range(0, len(shown), SLICE))
     return success(orjson.Fragment(b"[%b]" % b",".join(slices)), [*context.warnings])
+
+
+def _whole(data: bytes) -> Response:
+    """A success that tells *data*, JSON, and nothing else."""
+    return Response(b'{"status":"success","data":%b}' % data)
 
 
 def _time_range(params: Params) -> Hints:
@@ -209,7 +238,10 @@ def _optional_selectors(params: Params) -> list[Matchers]:
 
 def selectors(params: Params) -> list[Matchers]:
     """ValueError for what is no selector. A long one takes a while, so not on the event loop."""
-    return [_selector(text) for text in dict.fromkeys(params.all("match[]"))]
+    texts = params.all("match[]")
+    if len(texts) == 1 and len(texts[0]) <= REMEMBERED:
+        return [_remembered(texts[0])]
+    return [_selector(text) for text in dict.fromkeys(texts)]
 
 
 def _selector(text: str) -> Matchers:
@@ -223,6 +255,9 @@ def _selector(text: str) -> Matchers:
     if all(matcher.matches("") for matcher in node.all_matchers):
         raise ValueError(_EMPTY_MATCH)
     return node.all_matchers
+
+
+_remembered = lru_cache(maxsize=256)(_selector)
 
 
 def _number(params: Params, name: str) -> int:

@@ -51,8 +51,7 @@ class Params:
 
     def get(self, name: str) -> str:
         """The first value, or ''."""
-        values = self._values.get(name)
-        return values[0] if values else ""
+        return self._values[name][0] if name in self._values else ""
 
     def all(self, name: str) -> list[str]:
         return self._values.get(name, [])
@@ -102,6 +101,14 @@ def invalid(name: str, reason: str) -> HttpError:
     return api_error("bad_data", f'invalid parameter "{name}": {reason}')
 
 
+def params_at_once(request: Request) -> Params | None:
+    """As ``read_params``; None where that may have to wait."""
+    url = request.scope["query_string"]
+    return (
+        Params(_form_pairs(url)) if request.method == "GET" and len(url) <= INLINE_BYTES else None
+    )
+
+
 async def read_params(request: Request) -> Params:
     """The parameters of *request*.
 
@@ -127,6 +134,8 @@ def _bad_data(text: str) -> HttpError:
 
 
 def _params(url: bytes, body: bytes) -> Params:
+    if not body:
+        return Params(_form_pairs(url))
     pairs = _json_pairs(body) if body.startswith(b"{") else _form_pairs(body)
     return Params(pairs + _form_pairs(url))
 
@@ -140,21 +149,20 @@ def _form_pairs(text: bytes) -> list[tuple[str, str]]:
         raise _too_many()
     pairs = []
     for piece in text.decode("utf-8", "replace").split("&"):
-        if piece:
+        if "%" in piece or "+" in piece:
+            pairs.append(_remembered(piece) if len(piece) <= REMEMBERED else _unquoted(piece))
+        elif piece:
             name, _, value = piece.partition("=")
-            pairs.append((_unquoted(name), _unquoted(value)))
+            pairs.append((name, value))
     return pairs
 
 
-def _unquoted(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
-    return _remembered(text) if len(text) <= REMEMBERED else unquote_plus(text)
+def _unquoted(piece: str) -> tuple[str, str]:
+    name, _, value = piece.partition("=")
+    return unquote_plus(name), unquote_plus(value)
 
 
-@lru_cache(maxsize=512)
-def _remembered(text: str) -> str:
-    return unquote_plus(text)
+_remembered = lru_cache(maxsize=512)(_unquoted)
 
 
 def _json_pairs(body: bytes) -> list[tuple[str, str]]:
@@ -184,6 +192,8 @@ def _json_text(name: str, value: Any) -> str:
 
 def parse_time_ms(text: str) -> int:
     """ms since 1970 of unix seconds with a fraction, or of RFC 3339; ValueError else."""
+    if (plain := plain_time_ms(text)) is not None:
+        return plain
     if _GO_FLOAT.fullmatch(text):
         seconds = float(text)
         if abs(seconds) <= _MAX_SECONDS:
@@ -200,6 +210,16 @@ def parse_time_ms(text: str) -> int:
     elif text == _MAX_TIME_TEXT:
         return MAX_TIME_MS
     raise ValueError(f'cannot parse "{text}" to a valid timestamp')
+
+
+def plain_time_ms(text: str) -> int | None:
+    """As ``parse_time_ms`` for what most send, digits and up to three decimals; None for others."""
+    digits, _, decimals = text.partition(".")
+    if len(digits) > 10 or len(decimals) > 3 or not (text.isascii() and digits.isdigit()):
+        return None
+    if decimals == "":
+        return int(digits) * 1000
+    return int(digits) * 1000 + int(f"{decimals:0<3}") if decimals.isdigit() else None
 
 
 def _rfc3339_ms(match: re.Match[str]) -> int | None:

@@ -1,15 +1,9 @@
-"""Instant and range queries.
-
-The order in which parameters are checked and the words of the errors follow web/api/v1/api.go of
-Prometheus 3.14.
-"""
+"""Instant and range queries: evaluated at once or by a worker, and answered."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from promql.answer import Answer
@@ -32,84 +26,36 @@ from server.access.query_limits import (
 )
 from server.answers import answer_json
 from server.answers.answer_arrow import arrow_slices
-from server.api.params import Params, invalid, parse_seconds, read_params
+from server.answers.streaming import begun, stream
+from server.api.asked import Asked, instant_again, instant_asked, range_again, range_asked
+from server.api.params import invalid, params_at_once, read_params
 from server.api.quick import QUICK_SAMPLES, Kind
-from server.api.range_asking import LEAST_STEPS, cached_query
-from server.api.refusals import Refusals
+from server.api.range_asking import cached_query
+from server.api.refusals import refusal_of
 from server.call import Call
-from server.command.asking import ARROW_STREAM
-from server.http import JSON, Response, api_error, dumps, success
-from tsdb.block.disk_reads import watched
+from server.http import Response, dumps, success
+from tsdb.block.disk_reads import Watched
 
-MAX_POINTS = 11_000
 WATCH_AFTER_SECONDS = 0.05
 """How long a query runs before we watch whether its asker is still there."""
-WHOLE_SLICES = 8
-"""An answer of up to so many slices is sent at once, with its length."""
-
-_TOO_MANY_POINTS = (
-    "exceeded maximum resolution of 11,000 points per timeseries. "
-    "Try decreasing the query resolution (?step=XX)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A checked query: what to evaluate, and how to answer."""
-
-    query: str
-    at_ms: int
-    times: QueryTimes | None
-    timeout_ms: float
-    limit: int
-    lookback_ms: int | None
-    stats: str
-    warnings: tuple[str, ...] = ()
-    explain: bool = False
-    analyze: bool = False
-    arrow: bool = False
-    strict: bool = False
-    nocache: bool = False
-
-    @property
-    def may_be_cached(self) -> bool:
-        """Whether steps of the answer may be known from before, and be kept."""
-        if self.times is None or self.times.grid.count < LEAST_STEPS:
-            return False
-        return not (self.nocache or self.stats or self.analyze or self.strict or self.arrow)
-
-    @property
-    def content_type(self) -> str:
-        return ARROW_STREAM if self.arrow else JSON
 
 
 async def query(call: Call) -> Response:
     """``/api/v1/query``: the value at one instant."""
-    params = await read_params(call.request)
-    limit = params.limit()
-    at_ms = params.time_ms("time", call.house.now_ms())
-    return await _run(call, _asked(call, params, at_ms, None, limit), "instant")
+    asked = instant_again(call)
+    if asked is None:
+        params = params_at_once(call.request) or await read_params(call.request)
+        asked = instant_asked(call, params)
+    return await _run(call, asked, "instant")
 
 
 async def query_range(call: Call) -> Response:
     """``/api/v1/query_range``: the values at every step."""
-    params = await read_params(call.request)
-    limit = params.limit()
-    start_ms = params.time_ms("start")
-    end_ms = params.time_ms("end")
-    if end_ms < start_ms:
-        raise invalid("end", "end timestamp must not be before start time")
-    step_ms = params.duration_ms("step")
-    if step_ms < 1:
-        raise invalid(
-            "step",
-            "zero or negative query resolution step widths are not accepted. "
-            "Try a positive integer",
-        )
-    if (points := int((end_ms - start_ms) // step_ms)) > MAX_POINTS:
-        raise api_error("bad_data", f"{_TOO_MANY_POINTS} ({points} points asked for)")
-    times = QueryTimes(start_ms, end_ms, int(step_ms))
-    return await _run(call, _asked(call, params, start_ms, times, limit), "range")
+    asked = range_again(call)
+    if asked is None:
+        params = params_at_once(call.request) or await read_params(call.request)
+        asked = range_asked(call, params)
+    return await _run(call, asked, "range")
 
 
 async def format_query(call: Call) -> Response:
@@ -137,54 +83,8 @@ async def _parsed(call: Call, printed: Callable[[Node], Any]) -> Response:
     return await asyncio.get_running_loop().run_in_executor(call.queries, formatted)
 
 
-def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, limit: int) -> Asked:
-    timeout_ms = float(call.house.settings.query_timeout_ms)
-    arrow = ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain")
-    if params.none_of(_HOW):
-        text = params.get("query")
-        return Asked(text, at_ms, times, timeout_ms, limit, None, "", arrow=arrow)
-    if params.get("timeout"):
-        timeout_ms = min(timeout_ms, params.duration_ms("timeout"))
-    lookback_ms = None
-    if lookback := params.get("lookback_delta"):
-        try:
-            lookback_ms = int(parse_seconds(lookback) * 1000)
-        except ValueError as error:
-            text = f"error parsing lookback delta duration: {error}"
-            raise api_error("bad_data", text) from None
-    stats = params.get("stats")
-    warnings = () if stats in ("", "true", "all") else (_deprecated_stats(stats),)
-    text = params.get("query")
-    return Asked(
-        text,
-        at_ms,
-        times,
-        timeout_ms,
-        limit,
-        lookback_ms,
-        stats,
-        warnings,
-        explain=params.flag("explain"),
-        analyze=params.flag("analyze"),
-        arrow=arrow,
-        strict=params.flag("strict"),
-        nocache=params.flag("nocache"),
-    )
-
-
-_HOW = frozenset(("timeout", "lookback_delta", "stats", "explain", "analyze", "strict", "nocache"))
-"""The parameters that few questions have."""
-
-
-def _deprecated_stats(value: str) -> str:
-    return (
-        f'value "{value}" for parameter "stats" is deprecated and will be rejected in the next '
-        'major release, use "true" or "all"'
-    )
-
-
 async def _run(call: Call, asked: Asked, kind: str) -> Response:
-    """Evaluates here where that is quick, else in a worker; the asker's leaving cancels."""
+    """Evaluates here where that is quick, else in a worker; errors come as HttpErrors."""
     check_queue(call)
     length_ms = asked.times.end_ms - asked.times.start_ms if asked.times is not None else 0
     limits = check_query(call, asked.query, int(length_ms))
@@ -195,25 +95,61 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     )
     if asked.stats:
         context.step_samples = {}
+    try:
+        whole = _quickly(call, asked, context, kind)
+        if whole is None:
+            return await _by_worker(call, asked, context, kind)
+    except Exception as error:
+        refusal = refusal_of(call, asked.timeout_ms, error)
+        if refusal is None:
+            raise
+        raise refusal from None
+    return Response(whole, content_type=asked.content_type)
+
+
+def _quickly(call: Call, asked: Asked, context: Context, kind: str) -> bytes | None:
+    """The answer, made at once where the same query was quick before; None for the others."""
+    house, tenant = call.house, call.principal.tenant
+    like = _like(call, asked)
+    # What is not open has to be looked for on the disk.
+    if not house.quick.knows(like) or not house.store.is_open(tenant):
+        return None
+    most = context.max_samples
+    context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
+    try:
+        with Watched(context):
+            whole, rest = _answer_slices(call, asked, context, like)
+    except (TooManySamples, NotInMemory):
+        house.quick.forget(like)
+        context.samples_read = 0
+        return None
+    except Exception:
+        house.metrics.queries.answered(kind, tenant, context, context.began_seconds)
+        raise
+    finally:
+        context.max_samples, context.memory_only = most, False
+    if rest is not None:
+        whole += b"".join(rest)
+    house.metrics.queries.answered(kind, tenant, context, context.began_seconds)
+    return whole
+
+
+async def _by_worker(call: Call, asked: Asked, context: Context, kind: str) -> Response:
+    """The answer as a worker makes it; the asker's leaving cancels."""
     loop = asyncio.get_running_loop()
     tenant = call.principal.tenant
 
     def org() -> str:
-        return tenant if tenant in call.house.store.opened() else ""
+        return tenant if call.house.store.is_open(tenant) else ""
 
-    with (
-        call.house.metrics.queries.asked(kind, org, context) as asking,
-        Refusals(call, asked.timeout_ms),
-    ):
-        if (whole := _quickly(call, asked, context)) is not None:
-            return Response(whole, content_type=asked.content_type)
+    with call.house.metrics.queries.asked(kind, org, context) as asking:
         watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
 
         def work() -> tuple[bytes, Iterator[bytes] | None]:
             asking.begins()
             context.queued_seconds = time.monotonic() - context.began_seconds
             context.began_seconds = time.monotonic()
-            return _answer_slices(call, asked, context)
+            return _answer_slices(call, asked, context, _like(call, asked))
 
         try:
             first, rest = await loop.run_in_executor(call.queries, work)
@@ -224,37 +160,12 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     if rest is None:
         watch.cancel()
         return Response(first, content_type=asked.content_type)
-    stream = _stream(first, rest, call.queries, context)
-    return Response(stream, content_type=asked.content_type)
+    pieces = stream(first, rest, call.queries, context.cancelled)
+    return Response(pieces, content_type=asked.content_type)
 
 
-def _quickly(call: Call, asked: Asked, context: Context) -> bytes | None:
-    """The answer, made at once where the same query was quick before; None for the others."""
-    kind = _kind(call, asked)
-    if not call.house.quick.knows(kind) or not _is_open(call):
-        return None
-    most = context.max_samples
-    context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
-    try:
-        with watched(context):
-            whole, rest = _answer_slices(call, asked, context)
-    except (TooManySamples, NotInMemory):
-        call.house.quick.forget(kind)
-        context.samples_read = 0
-        return None
-    finally:
-        context.max_samples, context.memory_only = most, False
-    assert rest is None
-    return whole
-
-
-def _is_open(call: Call) -> bool:
-    """Whether the asker's data can be asked without a look at the disk."""
-    tenant = call.principal.tenant
-    return tenant in call.house.store.opened()
-
-
-def _kind(call: Call, asked: Asked) -> Kind:
+def _like(call: Call, asked: Asked) -> Kind:
+    """What queries are told by that cost about the same."""
     steps = asked.times.grid.count if asked.times is not None else 0
     return call.principal.tenant, asked.query, steps, asked.content_type
 
@@ -272,42 +183,27 @@ _watchers: set[asyncio.Task[None]] = set()
 """The tasks that watch connections; the loop itself keeps only weak references."""
 
 
-async def _stream(
-    first: bytes, rest: Iterator[bytes], workers: Executor, context: Context
-) -> AsyncIterator[bytes]:
-    """The slices one by one, each made when the one before is sent; none for nobody."""
-    loop = asyncio.get_running_loop()
-    part = first
-    while part and not context.cancelled.is_set():
-        yield part
-        part = await loop.run_in_executor(workers, next, rest, b"")
-
-
 def _answer_slices(
-    call: Call, asked: Asked, context: Context
+    call: Call, asked: Asked, context: Context, like: Kind
 ) -> tuple[bytes, Iterator[bytes] | None]:
-    """The first slices of the answer's body, and the others where there are more."""
+    """The whole body of the answer, or its beginning and the rest of it."""
     if asked.explain:
         return dumps(
             {"status": "success", "data": {"plan": _explained(call, asked, context)}}
         ), None
     began = time.thread_time()
     answer = _evaluate(call, asked, context)
-    slices = _body(answer, asked, context)
-    first = b"".join(islice(slices, WHOLE_SLICES))
-    following = next(slices, None)
-    if following is not None:
-        return first + following, slices
-    if not (context.touched_disk or context.reused_steps):
-        call.house.quick.learn(_kind(call, asked), time.thread_time() - began)
-    return first, None
+    first, rest = begun(_body(answer, asked, context))
+    is_usual = not (context.touched_disk or context.reused_steps)
+    if rest is None and is_usual and context.peak_samples <= QUICK_SAMPLES:
+        call.house.quick.learn(like, time.thread_time() - began)
+    return first, rest
 
 
 def _engine(call: Call, asked: Asked) -> Engine:
-    options = call.house.options
     if asked.lookback_ms is not None and asked.lookback_ms > 0:
-        options = replace(options, lookback_ms=asked.lookback_ms)
-    return Engine(options)
+        return Engine(replace(call.house.options, lookback_ms=asked.lookback_ms))
+    return call.house.engine
 
 
 def _explained(call: Call, asked: Asked, context: Context) -> dict[str, Any]:
@@ -320,12 +216,13 @@ def _explained(call: Call, asked: Asked, context: Context) -> dict[str, Any]:
 def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
     engine, analyze = _engine(call, asked), asked.analyze
     context.check()
+    if asked.times is None:
+        source = few_series(call, readable(call, context))
+        return engine.instant(source, asked.query, asked.at_ms, context, analyze=analyze)
     cached = None
-    if not context.memory_only and asked.may_be_cached and asked.times is not None:
+    if not context.memory_only and asked.may_be_cached:
         cached = cached_query(call, asked.query, asked.times, engine)
     source = few_series(call, readable(call, context))
-    if asked.times is None:
-        return engine.instant(source, asked.query, asked.at_ms, context, analyze=analyze)
     times = clamp_steps(call, asked.times, context)
     if times is None:
         parse(asked.query)
@@ -338,7 +235,8 @@ def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
 
 def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
     """The whole answer in slices, in the form that was asked for."""
-    answer = answer_json.limited(answer, asked.limit)
+    if asked.limit:
+        answer = answer_json.limited(answer, asked.limit)
     if asked.warnings:
         answer = replace(answer, warnings=[*asked.warnings, *answer.warnings])
     if asked.arrow:

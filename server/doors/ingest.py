@@ -134,7 +134,7 @@ async def receive(
     raises comes through; OSError where the disk refuses.
     """
     if (refused := _check_request_rate(call.house, call.principal.tenant)) is not None:
-        _count(call.house, call.principal.tenant, door, refused, {})
+        count_outcome(call.house, call.principal.tenant, door, refused, {})
         return refused
     space = call.house.store.space
     if space.is_low:  # what will be refused need not be decoded
@@ -313,7 +313,7 @@ async def _settle(house: House, tenant: str, door: str, pending: _Pending) -> Ou
         sum(one.histograms for one in done),
         sum(one.exemplars for one in done),
     )
-    _count(house, tenant, door, outcome, sifted.skipped)
+    count_outcome(house, tenant, door, outcome, sifted.skipped)
     return outcome
 
 
@@ -323,9 +323,10 @@ def _is_told(door: str, reason: str) -> bool:
     return not is_exemplar or (door, reason) == ("remote_write_2", "exemplar-out-of-order")
 
 
-def _count(
+def count_outcome(
     house: House, tenant: str, door: str, outcome: Outcome, skipped: Mapping[str, int]
 ) -> None:
+    """Counts *outcome*, and what was in order and is not kept; logs what was refused."""
     metrics = house.metrics
     metrics.samples.add(outcome.stored, door)
     for reason, count in outcome.refused.items():

@@ -11,7 +11,7 @@ from series.known import Known
 from server.answers.known_series import within_limits
 from server.call import Call
 from server.doors.ingest import INLINE_BYTES, Delivery, Headers, Outcome, http_error, receive
-from server.http import HttpError, Response, text_error
+from server.http import HttpError, Request, Response, text_error
 from wire import remote_write, remote_write_v2
 from wire.compression import snappy_bytes
 from wire.errors import Malformed
@@ -49,7 +49,7 @@ _ENCODINGS = ("snappy", "zstd")
 
 async def write(call: Call) -> Response:
     """``POST /api/v1/write``: answers once everything accepted is durable."""
-    version, encoding = _negotiated(call)
+    version, encoding = _negotiated(call.request)
     outcome = Outcome(0)
     try:
         body = await call.request.body(MAX_BODY_BYTES)
@@ -79,12 +79,20 @@ def _known_series(call: Call) -> Known | None:
     return None if known is None else within_limits(known, call.house.limits.of(tenant))
 
 
-def _negotiated(call: Call) -> tuple[_Version, str]:
+def is_plain(request: Request) -> bool:
+    """Whether the headers of *request* say 1.0 and snappy."""
+    try:
+        return _negotiated(request) == (_V1, "snappy")
+    except HttpError:
+        return False
+
+
+def _negotiated(request: Request) -> tuple[_Version, str]:
     """The version and the encoding of the body; missing headers mean snappy and 1.0.
 
     HttpError 415 for others, so that senders fall back to what we take.
     """
-    kind = call.request.header(b"content-type")
+    kind = request.header(b"content-type")
     media_type, *parameters = (part.strip() for part in kind.split(";"))
     if media_type.lower() not in ("", _MEDIA_TYPE):
         raise text_error(415, f"content type {kind!r} is not {_MEDIA_TYPE}")
@@ -93,7 +101,7 @@ def _negotiated(call: Call) -> tuple[_Version, str]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "proto":
             version = _version(value.strip().strip('"'))
-    encoding = call.request.header(b"content-encoding").lower() or "snappy"
+    encoding = request.header(b"content-encoding").lower() or "snappy"
     if encoding not in _ENCODINGS:
         raise text_error(415, f"content encoding {encoding!r} is not snappy or zstd")
     return version, encoding

@@ -48,18 +48,23 @@ class QueryMetrics:
             self._queued += 1
 
     def ends(self, asking: "Asking") -> None:
-        seconds = time.monotonic() - asking.since_seconds
-        kind = asking.kind
         with self._lock:
             asking.ended = True
             if asking.begun:
                 self._running -= 1
             else:
                 self._queued -= 1
-            if kind not in self._durations:
-                self._durations[kind] = Durations(_SECONDS)
-            self._durations[kind].add(seconds)
-        self.costs.add(asking.org(), seconds, asking.context.samples_read)
+        self.answered(asking.kind, asking.org(), asking.context, asking.since_seconds)
+
+    def answered(self, kind: str, org: str, context: Context, since_seconds: float) -> None:
+        """Counts a query of *org* that came at *since_seconds*, and what has been read for it."""
+        seconds = time.monotonic() - since_seconds
+        with self._lock:
+            durations = self._durations.get(kind)
+            if durations is None:
+                durations = self._durations[kind] = Durations(_SECONDS)
+            durations.add(seconds)
+        self.costs.add(org, seconds, context.samples_read)
 
     def begins(self, asking: "Asking") -> None:
         with self._lock:
@@ -101,7 +106,7 @@ class Asking:
         self.kind = kind
         self.org = org
         self.context = context
-        self.since_seconds = time.monotonic()
+        self.since_seconds = context.began_seconds
         self.begun = False
         self.ended = False
 

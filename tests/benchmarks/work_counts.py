@@ -185,7 +185,7 @@ def _server(home: str) -> Iterator[tuple[House, str]]:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
         config = Config(
             App(house), log_config=None, access_log=False, lifespan="off", ws="none",
-            timeout_keep_alive=600,
+            timeout_keep_alive=600, proxy_headers=False,
         )  # fmt: skip
         state = ServerState()
         server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promql.lookup import lookup
+from promql.lookup import lookup, lookup_row
 from series.batch import STALE_NAN, STALE_NAN_BITS, build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
@@ -54,3 +54,22 @@ def test_a_sample_exactly_one_lookback_old_is_gone() -> None:
     ends_ms = np.array([1_000, 5_999, 6_000], dtype=np.int64)
     found = lookup(LabelFrame.empty_labels(1), batch, ends_ms, LOOKBACK_MS)
     assert found.present.tolist() == [[True, True, False]]
+
+
+dense = st.dictionaries(st.integers(0, 20), values, max_size=12).map(lambda d: sorted(d.items()))
+
+
+@examples(200)
+@given(dense, st.integers(0, 25), st.integers(1, 6))
+def test_a_single_row_is_looked_up_alike_without_kernels(
+    row: list[tuple[int, float]], end_ms: int, lookback_ms: int
+) -> None:
+    """Also where the batch has neighbours outside the lookback and after the instant."""
+    batch = build_batch([(Labels(), [t for t, _ in row], [v for _, v in row])])
+    frame = LabelFrame.empty_labels(1)
+    wanted = lookup(frame, batch, np.array([end_ms]), lookback_ms)
+    found = lookup_row(frame, batch, end_ms, lookback_ms)
+    assert (found is not None) == bool(wanted.present[0, 0])
+    if found is not None:
+        found.check()
+        assert found.present.all() and bits(found.values[0, 0]) == bits(wanted.values[0, 0])

@@ -348,7 +348,7 @@ LEFT: dict[str, tuple[str, int]] = {
         2_000,
     ),
     "sort": (" or ".join(["sort_by_label(load, 'n')"] * 500), 0),
-    "subquery": ("max_over_time(rate(load[5m])[6h:10s])", 1_000),
+    "subquery": ("max_over_time(rate(load[5m])[6h:2s])", 1_000),
     "chain": (" + ".join(["load"] * 500), 1_000),
     "functions": ("ln(sqrt(abs(sin(load)))) ^ 2.5 % 7", 10_000),
     "JSON": ("load", 10_000),

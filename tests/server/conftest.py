@@ -11,7 +11,9 @@ import pytest
 
 from server.access.auth import make_gate
 from server.app import App
+from server.heads import Head
 from server.house import House
+from server.http import HEAD, Receive, Scope, Send
 from server.settings import Settings
 from tests.wire import encode
 
@@ -21,18 +23,29 @@ Headers = dict[str, str] | list[tuple[str, str]] | None
 
 
 class Asker:
-    """Asks an application; every call runs in an event loop of its own."""
+    """Asks an application; every call runs in an event loop of its own.
+
+    As from a connection, a GET whose headers came before brings their Head.
+    """
 
     def __init__(self, app: App, house: House) -> None:
         self.app, self.house = app, house
+        self.heads: dict[tuple[tuple[bytes, bytes], ...], Head] = {}
 
     def __call__(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self.app)
+            transport = httpx.ASGITransport(app=self._application)
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
                 return await http.request(method, path, **arguments)
 
         return asyncio.run(ask())
+
+    async def _application(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = tuple(scope["headers"])
+        if scope["method"] == "GET" and headers in self.heads:
+            scope[HEAD] = self.heads[headers]
+        self.heads.setdefault(headers, Head(headers))
+        await self.app(scope, receive, send)
 
     def get(self, path: str, headers: Headers = None, /, **params: Any) -> httpx.Response:
         # Without params httpx keeps the query string of the path.

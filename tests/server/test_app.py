@@ -90,7 +90,7 @@ def test_the_front_door_says_not_yet() -> None:
     ("path", "broken"),
     [
         ("/api/v1/status/buildinfo", "server.api.status_api.platform.python_version"),
-        ("/api/v1/query?query=1", "server.api.query_api.read_params"),
+        ("/api/v1/query?query=1", "server.api.query_api.params_at_once"),
     ],
 )
 def test_a_fault_of_ours_is_answered_once(

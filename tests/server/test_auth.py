@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from server.access.auth import Need
-from server.access.keys import Role, create_key
+from server.access.auth import KeyGate, Need
+from server.access.keys import Role, create_key, revoke_key
 from server.routes import ROUTES, Route
 from server.settings import is_loopback, parse_features, parse_listen
 from tests.server.conftest import Asker, concrete, up
@@ -259,3 +259,23 @@ def test_what_was_admitted_once_opens_nothing_else(asker: Asker) -> None:
     for _ in range(2):
         assert asker.values("up", {"x-org-id": "one"}) == {"a": "1"}
         assert asker.values("up") == asker.values("up", {"x-org-id": "two"}) == {}
+
+
+def test_a_head_that_was_admitted_opens_no_more_than_its_key(
+    make_asker: Callable[..., Asker], tmp_path: Path
+) -> None:
+    """What is remembered of it ends with the key, and holds for one need only."""
+    path = tmp_path / "keys"
+    bearer = {"authorization": f"Bearer {create_key(path, 'acme', Role.READ)}"}
+    asker = make_asker(keys_file=path)
+    gate = asker.house.gate
+    assert isinstance(gate, KeyGate)
+    for _ in range(3):
+        assert asker.get("/api/v1/query", bearer, query="1").status_code == 200
+        assert asker.get("/v1/admin/usage", bearer).status_code == 403
+    revoke_key(path, gate.keys.all()[0].id)
+    gate.keys.forget()
+    failures = gate.throttle.failures
+    for _ in range(3):
+        assert asker.get("/api/v1/query", bearer, query="1").status_code == 401
+    assert gate.throttle.failures == failures + 3

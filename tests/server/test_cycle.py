@@ -1,6 +1,7 @@
 """Requests that are begun at once: what waits goes on as a task, and answers come in order."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -135,6 +136,36 @@ async def _both(scope: Scope, receive: Receive, send: Send) -> None:
         assert respond_at_once(response, scope)
     else:
         await respond(response, send)
+
+
+async def _streamed(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with pieces of as many bytes as the path has numbers."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for size in scope["path"][1:].split(","):
+            yield bytes([int(size) % 251]) * int(size)
+
+    await respond(Response(pieces()), send, head=scope["method"] == "HEAD")
+
+
+def test_large_pieces_are_chunks_as_small_ones_are() -> None:
+    """Whatever a piece's size, the body is all of them in order."""
+    sizes = [7, 100_000, 65_537, 65_536, 1, 3_000_000]
+    path = b",".join(b"%d" % size for size in sizes)
+
+    async def talk() -> tuple[bytes, list[bytes]]:
+        async with connected(_streamed) as [(reader, writer)]:
+            writer.write(GET % path)
+            head = await reader.readuntil(b"\r\n\r\n")
+            found = []
+            while size := int(await reader.readline(), 16):
+                found.append(await reader.readexactly(size))
+                assert await reader.readexactly(2) == b"\r\n"
+            return head, found
+
+    head, found = asyncio.run(talk())
+    assert b"transfer-encoding: chunked" in head.lower()
+    assert found == [bytes([size % 251]) * size for size in sizes]
 
 
 def test_who_is_silent_for_long_is_let_go() -> None:

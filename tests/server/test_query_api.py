@@ -8,7 +8,7 @@ import pytest
 from promql.answer import Answer
 from promql.engine import Engine
 from series.ports import Context, Source
-from server.api.query_api import MAX_POINTS
+from server.api.asked import MAX_POINTS
 from server.http import Message
 from server.settings import PROMETHEUS_VERSION
 from tests.server.conftest import NOW_MS, Asker, up

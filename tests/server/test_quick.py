@@ -53,6 +53,17 @@ def test_what_grew_goes_to_a_worker(
     assert not asker.house.quick.knows(KIND)
 
 
+def test_what_holds_many_samples_is_not_tried_on_the_loop(
+    asker: Asker, threads: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However quick it was: it would be given up there each time, and evaluated twice."""
+    monkeypatch.setattr(query_api, "QUICK_SAMPLES", 1)
+    asker.write(up("a", 1), up("b", 1))
+    for _ in range(3):
+        assert asker.values("up") == {"a": "1", "b": "1"}
+    assert threads == [False, False, False]
+
+
 def test_what_must_be_read_from_disk_goes_to_a_worker(asker: Asker, threads: list[bool]) -> None:
     """The loop never waits for the disk; what a block has in memory it may read."""
     asker.write(up("a", *range(20), step_ms=1_800_000))

@@ -1,5 +1,6 @@
 """The JSON of results: Go's numbers, Prometheus' shapes, slices that join."""
 
+import math
 import struct
 from decimal import Decimal
 
@@ -81,6 +82,43 @@ def test_numbers_are_written_as_go_writes_them(values: list[float]) -> None:
 def test_known_numbers(value: float, text: str) -> None:
     """Border cases, as Go prints them."""
     assert joined(LabelFrame.empty_labels(1), [0], [value]).endswith(b'[0,"%b"]}]' % text.encode())
+
+
+def _near(values: np.ndarray) -> np.ndarray:
+    """*values* and the doubles next to them."""
+    bits = values.view(np.int64)
+    return np.concatenate([bits + ulps for ulps in range(-2, 3)]).view(np.float64)
+
+
+draw = np.random.default_rng(7)
+FAMILIES: dict[str, np.ndarray] = {
+    "any bits": draw.integers(-(2**63), 2**63, 4000, dtype=np.int64).view(np.float64),
+    "decimals": np.round(draw.random(4000) * 10.0 ** draw.integers(0, 9, 4000), 3),
+    "whole numbers": draw.integers(0, 10 ** draw.integers(1, 19, 4000)).astype(np.float64),
+    "few bits, so with ends in 5": draw.integers(0, 2**12, 4000)
+    / 2.0 ** draw.integers(0, 60, 4000),
+    "near powers of two": _near(2.0 ** np.arange(-1022, 1023)),
+    "near powers of ten": _near(10.0 ** np.arange(-307, 308)),
+    "near halves": _near((draw.integers(0, 2**20, 800) + 0.5) * 2.0 ** draw.integers(-9, 60, 800)),
+    "subnormal": (draw.integers(1, 2**52, 4000) >> draw.integers(0, 52, 4000)).view(np.float64),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_near_borders_are_the_shortest_that_read_back(family: str) -> None:
+    """As the twin writes them, where digits are lost or won by one bit."""
+    values = FAMILIES[family]
+    text = joined(LabelFrame.empty_labels(len(values)), [0] * len(values), values.tolist())
+    found = [row["value"][1] for row in orjson.loads(text)]
+    assert found == [go_text(value) for value in values.tolist()]
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 1.5, 1e-300, math.nan, math.inf]), max_size=20))
+def test_numbers_that_repeat_are_written_again(values: list[float]) -> None:
+    """Equal texts stand for equal bits, zeros keep their signs."""
+    text = joined(LabelFrame.empty_labels(len(values)), [0] * len(values), values)
+    found = [row["value"][1] for row in orjson.loads(text)]
+    assert found == [go_text(value) for value in values]
 
 
 @given(st.lists(st.integers(-(2**62), 2**62), min_size=1, max_size=10))

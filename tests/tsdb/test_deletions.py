@@ -188,9 +188,9 @@ def test_only_hit_blocks_are_rewritten_and_others_read_as_ever(tmp_path: Path) -
     store.maintain()
     db = _db(store)
     first = [block.sequence for block in db.blocks]
-    tokens = [part.token for part in db.view()._parts][:2]
+    tokens = [part.token for part in db.view()._parts.parts][:2]
     db.delete(series_is(1), NOW_MS - 11 * HOUR_MS, 2**60)
-    after = [part.token for part in db.view()._parts][:2]
+    after = [part.token for part in db.view()._parts.parts][:2]
     assert after[0] == tokens[0] and after[1] != tokens[1]
     db.clean_tombstones()
     left = [block.sequence for block in db.blocks]

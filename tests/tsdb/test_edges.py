@@ -61,7 +61,7 @@ def test_a_malformed_key_fails_alone(tmp_path: Path, key: bytes) -> None:
         with mock.patch.object(store._committer, "wake"):
             bad = db.append(_keyed(key))
             good = db.append(batch_of((number, NOW_MS, float(number))))
-        db.commit_waiting()
+        db._entrance.commit_waiting()
         with pytest.raises(ValueError, match="malformed series key"):
             bad.result(0)
         assert good.result(0) == Appended(1)

@@ -127,7 +127,7 @@ class _Life:
     def _pass_interval(self, store: Store) -> None:
         db = store.tenant_for_write("t")
         db._state.wal.sync_due_seconds = 0.0
-        db.commit_waiting()
+        db._entrance.commit_waiting()
         self._keep_promises()
 
     def _keep_promises(self) -> None:

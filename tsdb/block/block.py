@@ -167,7 +167,8 @@ class Block:
             return []
         return [one.text for one in self._loaded().damage if one.touched[refs].any()]
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+        del newest  # samples are decoded one from the other
         while True:
             index = self._loaded()
             try:
@@ -232,7 +233,7 @@ class Block:
         frames = pieces[0, runs[:-1]].tolist()
         if not frames:
             return
-        bodies = [self._body(index, frame) for frame in frames]
+        bodies = self._bodies(index, frames)
         starts = offsets_of(np.array([len(body) for body in bodies]))
         whole = bodies[0] if len(bodies) == 1 else np.concatenate(bodies)
         done = kernel(whole, starts, pieces, runs, out)
@@ -240,13 +241,15 @@ class Block:
             text = "frame does not hold the samples it should"
             raise self._noted(index, frames[done], text)
 
-    def _body(self, index: BlockIndex, frame: int) -> NDArray[np.uint8]:
-        key, held = (self._number, frame), self._cache.frames
-        body = held.get(key)
-        if body is None:
-            body = self._load_frame(index, frame)
-            held.put(key, body, body.nbytes)
-        return body
+    def _bodies(self, index: BlockIndex, frames: list[int]) -> list[NDArray[np.uint8]]:
+        held, bodies = self._cache.frames, []
+        keys = [(self._number, frame) for frame in frames]
+        for key, body in zip(keys, held.get_all(keys), strict=True):
+            if body is None:
+                body = self._load_frame(index, key[1])
+                held.put(key, body, body.nbytes)
+            bodies.append(body)
+        return bodies
 
     def _noted(self, index: BlockIndex, frame: int, text: str) -> ReadAnew:
         offset = int(index.frame_offsets[frame])

@@ -4,8 +4,6 @@ What an earlier read has left in memory costs no waiting; only who loads it know
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from series.ports import Context, NotInMemory
 
@@ -25,13 +23,21 @@ def note_read() -> None:
     _reads.count += 1
 
 
-@contextmanager
-def watched(context: Context) -> Iterator[None]:
-    """Tells *context* whether the disk was touched, and refuses that where it has to be."""
-    before, was_refused = _reads.count, _reads.refused
-    _reads.refused = context.memory_only
-    try:
-        yield
-    finally:
-        _reads.refused = was_refused
-        context.touched_disk |= _reads.count != before
+class Watched:
+    """While it is entered *context* hears whether the disk was touched, which is refused where it
+    has to be."""
+
+    __slots__ = ("_before", "_context", "_was_refused")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> None:
+        reads = _reads
+        self._before, self._was_refused = reads.count, reads.refused
+        reads.refused = self._context.memory_only
+
+    def __exit__(self, *error: object) -> None:
+        reads = _reads
+        reads.refused = self._was_refused
+        self._context.touched_disk |= reads.count != self._before

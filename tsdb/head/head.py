@@ -24,9 +24,8 @@ from tsdb.view.part import NEVER_MS, Fingerprints
 _NO_SAMPLES = (-1, -1, 0, 0)
 _ROW_BYTES = 16 + 8 + 8
 """What a series takes in the tables of states, of last times and of the log."""
-_BRANCHES = 256
-_DROP_SERIES = 16_384
-_SCARCE_SHARE = 0.5
+_BRANCHES, _DROP_SERIES = 256, 16_384
+_SCARCE_SHARE, _PLENTY_SHARE, _KEPT_OF_PLENTY = 0.5, 0.1, 8
 _NO_TIMES = np.zeros(0, dtype=np.int64)
 _NO_BITS = np.zeros(0, dtype=np.uint64)
 
@@ -50,13 +49,12 @@ class Head:
         self._value_pool: Pages = np.zeros(0, dtype=np.int32)
         self._time_pool: Pages = np.zeros(0, dtype=np.int32)
         self._branches = np.full(_BRANCHES, -1, dtype=np.int32)
-        self._late = LateBuffer.empty()
-        self._pool = Pool(arena)
+        self._late, self._pool = LateBuffer.empty(), Pool(arena)
         self._numbers = np.zeros(kernels.NUMBERS, dtype=np.int64)
         self._numbers[kernels.OWN] = arena.new_owner()
         self._numbers[kernels.LATE_BEFORE] = self._numbers[kernels.VISIBLE_FROM] = visible_from_ms
         self._min_time_ms, self._first_ms, self._max_time_ms = 2**63 - 1, 2**63 - 1, NEVER_MS
-        self._drops = 0
+        self._drops, self._used_share = 0, 0.0  # of the arena, when it was last asked for pages
         self._snapshot: HeadSnapshot | None = None
         self.changes = Changes()
         """Hears of the samples that are appended; of the rest whoever changes it tells."""
@@ -131,9 +129,10 @@ class Head:
         them begins a page. HeadFull, and ``starved`` from then on, where there are not so many.
         """
         numbers, arena = self._numbers, self._arena
+        free = int(numbers[kernels.FREE_VALUE_PAGES])
         try:
-            free = int(numbers[kernels.FREE_VALUE_PAGES])
             if free < samples:
+                self._used_share = arena.used_share
                 more = arena.take_value_pages(samples - free)
                 self._value_pool = np.concatenate([self._value_pool[:free], more])
                 numbers[kernels.FREE_VALUE_PAGES] = samples
@@ -161,12 +160,14 @@ class Head:
     def release_reserve(self, *, kept: int = 0) -> None:
         """Gives pages back that were reserved and not needed, for any head to take.
 
-        Up to *kept* of each kind stay where memory is not scarce: so a small append need not ask
-        for any.
+        Up to *kept* of each kind stay where memory is not scarce, more where there is plenty: so a
+        small append need not ask for any.
         """
         numbers = self._numbers
-        free = max(numbers[kernels.FREE_VALUE_PAGES], numbers[kernels.FREE_TIME_PAGES])
-        if 0 < free <= kept and self._arena.used_share < _SCARCE_SHARE:
+        free = max(int(numbers[kernels.FREE_VALUE_PAGES]), int(numbers[kernels.FREE_TIME_PAGES]))
+        if self._used_share < _PLENTY_SHARE:
+            kept = max(kept, min(_KEPT_OF_PLENTY * kept, self._arena.capacity_pages >> 8))
+        if 0 < free <= kept and self._used_share < _SCARCE_SHARE:
             return
         values = self._value_pool[: numbers[kernels.FREE_VALUE_PAGES]]
         times = self._time_pool[: numbers[kernels.FREE_TIME_PAGES]]

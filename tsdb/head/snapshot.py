@@ -97,10 +97,23 @@ class HeadSnapshot:
         late = int(np.count_nonzero((times >= start_ms) & (times <= end_ms)))
         return int(self.state[refs, kernels.COUNT].sum() * share) + late
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        """Exactly the samples within the range."""
+    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+        """Exactly the samples within the range, or the newest of them and those that came late."""
+        arena = self.arena
         start_in_pages_ms = max(start_ms, self.visible_from_ms)
-        batch = self._read_pages(refs, start_in_pages_ms, max(end_ms, start_in_pages_ms - 1))
+        whole = read_kernels.read_pages(
+            refs, self.state, arena.values, arena.times, arena.pages,
+            start_in_pages_ms, max(end_ms, start_in_pages_ms - 1), newest,
+        )  # fmt: skip
+        rows = len(refs)
+        values_at = 2 * rows + 1
+        times_at = values_at + whole.item(rows)
+        batch = SeriesBatch(
+            whole[values_at:times_at].view(np.float64),
+            whole[times_at:],
+            whole[: rows + 1],
+            whole[rows + 1 : values_at],
+        )
         if len(self.late.series):
             batch = self.late.merged_into(batch, refs, len(self.state), start_ms, end_ms)
         return unbox(batch, partial(take, self.pool)) if self.pool else batch
@@ -118,24 +131,3 @@ class HeadSnapshot:
             late[self.late.series] = True
             refs = refs[filled | late[refs]]
         return refs
-
-    def _read_pages(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
-        arena = self.arena
-        offsets = np.zeros(len(refs) + 1, dtype=np.int64)
-        marks = np.empty(len(refs), dtype=np.uint64)
-        spans = read_kernels.measure(
-            refs, self.state, arena.times, arena.pages, start_ms, end_ms, offsets[1:], marks
-        )
-        if len(refs) > 1:
-            np.cumsum(offsets, out=offsets)
-        samples = int(offsets[-1])
-        slots = np.zeros(1 << max(4, (2 * len(refs)).bit_length()), dtype=np.int32)
-        bits = np.empty(samples, dtype=np.uint64)
-        times = np.empty(samples, dtype=np.int64)
-        time_starts = np.empty(len(refs), dtype=np.int64)
-        written = read_kernels.gather(
-            refs, self.state, arena.values, arena.times, arena.pages, start_ms, end_ms,
-            offsets, marks, slots, np.empty(spans, dtype=np.int64),
-            np.empty(len(refs), dtype=np.int64), bits, times, time_starts,
-        )  # fmt: skip
-        return SeriesBatch(bits.view(np.float64), times[:written], offsets, time_starts)

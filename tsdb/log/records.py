@@ -146,8 +146,8 @@ def encode_record(sections: Sequence[Section]) -> bytes:
 
 def record_parts(sections: Sequence[Section]) -> list[bytes]:
     """The record of *sections*, in parts that follow one another; large ones are not copied."""
-    parts = [b""]
-    size = crc = 0
+    parts: list[bytes] = []
+    size = 0
     for section in sections:
         flags = _REQUIRED if section.required else 0
         content_size = len(section.content)
@@ -157,11 +157,14 @@ def record_parts(sections: Sequence[Section]) -> list[bytes]:
         if padding:
             parts.append(bytes(padding))
         size += _SECTION.size + content_size + padding
+    if size <= _COPIED_BYTES:
+        parts = [b"".join(parts)]
+    crc = 0
     for part in parts:
         crc = google_crc32c.extend(crc, part)
     checked = _CHECKED.pack(MAGIC, VERSION, 0, size, crc, 0)
-    parts[0] = checked + _CRC.pack(google_crc32c.value(checked))
-    return parts if size > _COPIED_BYTES else [b"".join(parts)]
+    header = checked + _CRC.pack(google_crc32c.value(checked))
+    return [header, *parts] if size > _COPIED_BYTES else [header + parts[0]]
 
 
 def scan(data: bytes, end: int) -> Iterator[Record | Damage]:

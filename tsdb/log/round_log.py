@@ -98,7 +98,7 @@ class RoundLog:
             more[: len(self._local_ids)] = self._local_ids
             self._local_ids = more
         ids = self._local_ids.take(series)
-        if not len(ids) or ids.min() >= 0:
+        if self._local_count == size or not len(ids) or ids.min() >= 0:
             return ids.view(np.uint32), []
         named = self._name(np.unique(series[ids < 0]).astype(np.int64))
         return self._local_ids.take(series).view(np.uint32), [named]

@@ -91,10 +91,11 @@ class Part(Protocol):
         """About how many samples ``read`` would return; cheap, decodes nothing."""
         ...
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
         """The samples of *refs* (int64[n], in any order), row for row; no keys.
 
-        Holds every sample with ``start_ms <= time <= end_ms`` and possibly neighbours outside.
+        Holds every sample with ``start_ms <= time <= end_ms`` and possibly neighbours outside;
+        with *newest* those that are not the newest of the range in their row may be missing.
         Times strictly rise within a row. Rows that share their times point at one stretch of
         ``times_ms``. Samples in damaged bytes are left out, see ``damage``; StorageError where
         nothing can be read.

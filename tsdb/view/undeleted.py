@@ -121,7 +121,8 @@ class Undeleted:
         with self._as_own():
             return self.block.estimated_samples(refs, start_ms, end_ms)
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int) -> SeriesBatch:
+    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+        del newest  # it might be deleted
         with self._as_own():
             batch = self.block.read(refs, start_ms, end_ms)
             hits = self._hits()

@@ -7,23 +7,25 @@ sample of it at one instant, the part of lower rank wins, so every sample is rea
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.frame import LabelFrame
+from series.frame import KEPT_ROWS, LabelFrame
 from series.matcher import Matcher
 from series.ports import Context, Hints, SeriesExemplars
 from tsdb.block import kernels as block_kernels
 from tsdb.block.block import Block
-from tsdb.block.disk_reads import watched
+from tsdb.block.disk_reads import Watched
 from tsdb.damage import Lost
 from tsdb.lru import Lru
 from tsdb.sample.exemplars import ExemplarRing
 from tsdb.view.join import Piece, join
 from tsdb.view.part import Part, PartLost, PartRows, ReadAnew
+from tsdb.view.part_list import PartList
 
 T = TypeVar("T")
 
@@ -43,8 +45,15 @@ class SeriesMap:
 
     @property
     def size_bytes(self) -> int:
-        codes = sum(column.codes.nbytes for column in self.frame.columns.values())
-        return self.refs.nbytes + codes + _MAP_BYTES
+        columns = self.frame.columns
+        codes = sum(column.codes.nbytes for column in columns.values())
+        texts = 0
+        if self.frame.size <= KEPT_ROWS:
+            texts = self.frame.size * sum(
+                _MADE_OF_LABEL * (len(name) + len(max(column.values, key=len)))
+                for name, column in columns.items()
+            )
+        return self.refs.nbytes + codes + texts + _MAP_BYTES
 
 
 SeriesMapCache = Lru[Hashable, SeriesMap | tuple[str, ...]]
@@ -52,6 +61,8 @@ SeriesMapCache = Lru[Hashable, SeriesMap | tuple[str, ...]]
 parts in memory by what was asked and their token."""
 _MAP_BYTES = 2048
 """About what a map takes besides its arrays, with the matchers that it was asked for by."""
+_MADE_OF_LABEL = 4
+"""How many times the bytes of a label are in what is made of a small frame."""
 _TEXT_BYTES = 80
 """About what a text takes."""
 SERIES_MAP_BYTES = 16 << 20
@@ -60,9 +71,7 @@ SERIES_MAP_BYTES = 16 << 20
 class PartsSelection:
     """A Selection over some parts."""
 
-    def __init__(
-        self, parts: tuple[Part, ...], series: SeriesMap, hints: Hints, generation: int
-    ) -> None:
+    def __init__(self, parts: PartList, series: SeriesMap, hints: Hints, generation: int) -> None:
         self._parts = parts
         self._series = series
         self._hints = hints
@@ -79,13 +88,13 @@ class PartsSelection:
     def estimated_samples(self) -> int:
         start_ms, end_ms = self._hints.start_ms, self._hints.end_ms
         count = 0
-        for part, refs in zip(self._parts, self._series.refs, strict=True):
+        for part, refs in zip(self._parts.parts, self._series.refs, strict=True):
             with suppress(PartLost):
                 count += part.estimated_samples(refs[refs >= 0], start_ms, end_ms)
         return count
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
-        with watched(context):
+        with Watched(context):
             while True:
                 try:
                     return self._read(self._series.refs[:, rows], start_ms, end_ms, context)
@@ -93,21 +102,20 @@ class PartsSelection:
                     continue
 
     def _read(self, refs: Rows, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
-        overlapping = [_overlaps(part, start_ms, end_ms) for part in self._parts]
-        alone = sum(overlapping) == 1
+        asked = list(zip(self._parts.parts, refs, strict=True))
+        if start_ms > self._hints.start_ms or end_ms < self._hints.end_ms:
+            asked = list(compress(asked, self._parts.overlapping(start_ms, end_ms)))
         pieces = []
-        for part, part_refs, overlaps in zip(self._parts, refs, overlapping, strict=True):
-            if not overlaps:
-                continue
+        for part, part_refs in asked:
             present, found = _present(part_refs)
             if len(present):
                 context.check()
                 planned = None
                 try:
                     # What is joined is decoded to its place in the whole.
-                    if not alone and isinstance(part, Block):
+                    if len(asked) > 1 and isinstance(part, Block):
                         planned = part.plan(found, start_ms, end_ms)
-                    batch = planned or part.read(found, start_ms, end_ms)
+                    batch = planned or part.read(found, start_ms, end_ms, newest=self._hints.newest)
                 except PartLost as lost:
                     context.damaged(str(lost))
                     continue
@@ -123,7 +131,7 @@ def unheard(text: str) -> None:
 
 
 class View:
-    """A frozen Source over *parts*, in any order.
+    """A frozen Source over *parts*; a PartList of them spares putting them in order.
 
     ``generation`` grows whenever a selector might match other series than in an earlier View of
     the same database; ``cache`` belongs to the database and outlives its Views. Exemplars are those
@@ -133,14 +141,14 @@ class View:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: PartList | Sequence[Part],
         cache: SeriesMapCache,
         generation: int = 0,
         ring: ExemplarRing | None = None,
         lost: Sequence[Lost] = (),
         damaged: Callable[[str], object] = unheard,
     ) -> None:
-        self._parts = tuple(sorted(parts, key=lambda part: (part.min_time_ms, part.rank)))
+        self._parts = parts if isinstance(parts, PartList) else PartList.of(parts)
         self._cache = cache
         self._generation = generation
         self._ring = ring or ExemplarRing(0)
@@ -148,12 +156,13 @@ class View:
         self._damaged = damaged
 
     def resolve(self, matchers: tuple[Matcher, ...], hints: Hints) -> PartsSelection:
-        def resolved(parts: tuple[Part, ...]) -> PartsSelection:
-            key = (matchers, tuple(part.token for part in parts))
+        def resolved(parts: PartList) -> PartsSelection:
+            key = matchers, parts.tokens
             series = self._cache.get(key)
             if not isinstance(series, SeriesMap):
                 found = (
-                    _ask(part, lambda one: one.select(matchers, hints.check)) for part in parts
+                    _ask(part, lambda one: one.select(matchers, hints.check))
+                    for part in parts.parts
                 )
                 series = _map_series(list(found))
                 self._cache.put(key, series, series.size_bytes)
@@ -162,10 +171,11 @@ class View:
         return self._asked(resolved, hints.start_ms, hints.end_ms)
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
-        def names(parts: tuple[Part, ...]) -> list[str]:
+        def names(parts: PartList) -> list[str]:
             key = "names", matchers
             found = (
-                self._texts(part, key, lambda one: one.label_names(matchers)) for part in parts
+                self._texts(part, key, lambda one: one.label_names(matchers))
+                for part in parts.parts
             )
             return sorted({name for names in found for name in names})
 
@@ -174,11 +184,11 @@ class View:
     def label_values(
         self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> list[str]:
-        def values(parts: tuple[Part, ...]) -> list[str]:
+        def values(parts: PartList) -> list[str]:
             key = "values", name, matchers
             found = (
                 self._texts(part, key, lambda one: one.label_values(name, matchers))
-                for part in parts
+                for part in parts.parts
             )
             return sorted({value for values in found for value in values})
 
@@ -200,9 +210,8 @@ class View:
 
     def has_labels_in_memory(self, start_ms: int, end_ms: int) -> bool:
         """Whether nobody has to wait for the disk who asks for series or labels in that time."""
-        return all(
-            part.has_labels_in_memory for part in self._parts if _overlaps(part, start_ms, end_ms)
-        )
+        parts = self._parts.within(start_ms, end_ms).parts
+        return all(part.has_labels_in_memory for part in parts)
 
     def exemplars(
         self, matcher_sets: Sequence[tuple[Matcher, ...]], start_ms: int, end_ms: int
@@ -210,19 +219,18 @@ class View:
         """See ``series.ports.ExemplarSource``."""
         return self._ring.select(matcher_sets, start_ms, end_ms)
 
-    def _asked(self, ask: Callable[[tuple[Part, ...]], T], start_ms: int, end_ms: int) -> T:
+    def _asked(self, ask: Callable[[PartList], T], start_ms: int, end_ms: int) -> T:
         """What *ask* says of the parts in that time, without those that are lost."""
         for one in self._lost:
             if one.min_time_ms <= end_ms and one.max_time_ms >= start_ms:
                 self._damaged(one.text)
-        parts = tuple(part for part in self._parts if _overlaps(part, start_ms, end_ms))
+        parts = self._parts.within(start_ms, end_ms)
         while True:
             try:
                 return ask(parts)
             except PartLost as lost:
                 self._damaged(str(lost))
-                gone = lost.part
-                parts = tuple(part for part in parts if part is not gone)
+                parts = parts.without(lost.part)
 
 
 def _ask(part: Part, ask: Callable[[Part], T]) -> T:
@@ -242,12 +250,6 @@ def _present(refs: Rows) -> tuple[Rows, Rows]:
 
 
 _ONLY_ROW, _NO_ROW = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
-
-
-def _overlaps(part: Part, start_ms: int, end_ms: int) -> bool:
-    return part.min_time_ms <= part.max_time_ms and (
-        part.min_time_ms <= end_ms and part.max_time_ms >= start_ms
-    )
 
 
 def _map_series(found: list[PartRows]) -> SeriesMap:

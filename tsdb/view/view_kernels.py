@@ -91,8 +91,9 @@ def lay_end_to_end(lengths: Any, ids: Any, firsts: Any) -> Any:
 def place(source: Any, part: int, starts: Any, lengths: Any, places: Any, out: Any) -> None:
     """Copies the stretches of one part to their places."""
     for row in range(len(starts)):
-        start, at = starts[row, part], places[row, part]
-        for i in range(lengths[row, part]):
+        # Unsigned: an index that might be negative costs a check a sample.
+        start, at = np.uint64(starts[row, part]), np.uint64(places[row, part])
+        for i in range(np.uint64(lengths[row, part])):
             out[at + i] = source[start + i]
 
 
