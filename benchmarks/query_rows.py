@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.check import compare
 from benchmarks.http1 import Connection
+from benchmarks.idle import BUSY_SHARE
 from benchmarks.lines import Figures, Line
 from benchmarks.peers import PROMETHEUS, VICTORIA_METRICS, Target
 from benchmarks.processes import cpu_seconds
@@ -17,6 +18,9 @@ from benchmarks.workload import Workload
 
 FEWEST = 3
 """So often at least every query is repeated on every server."""
+AFTER_S, LONGEST_AFTER_S = 0.005, 0.5
+"""The next server is asked once this one has done nothing for so long, or after the longest wait:
+what a garbage collector does behind an answer is of that answer and must not slow another's."""
 
 
 @dataclass
@@ -39,7 +43,7 @@ class _Asked:
         if reply.status != 200:
             raise RuntimeError(f"{query.name}: {reply.status} {reply.body[:300]!r}")
         self.took_ms.append(took_s * 1000)
-        self.cpu_ms.append((self._cpu_s() - before_s) * 1000)
+        self.cpu_ms.append((self._rested_cpu_s() - before_s) * 1000)
         self.size = len(reply.body)
         return reply.body
 
@@ -70,6 +74,15 @@ class _Asked:
         if self.target.pid is not None:
             found["cpu"] = statistics.fmean(self.cpu_ms)
         return found
+
+    def _rested_cpu_s(self) -> float:
+        """The CPU time when the server has finished what it does after its answer."""
+        until = time.monotonic() + LONGEST_AFTER_S
+        before_s, now_s = -1.0, self._cpu_s()
+        while now_s - before_s > AFTER_S * BUSY_SHARE and time.monotonic() < until:
+            time.sleep(AFTER_S)
+            before_s, now_s = now_s, self._cpu_s()
+        return now_s
 
     def _cpu_s(self) -> float:
         return cpu_seconds(self.target.pid) if self.target.pid is not None else 0.0

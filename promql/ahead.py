@@ -5,11 +5,13 @@ more than one thread besides its own, and there is one for every two cores: wher
 they share the cores anyway, and a query that gets none does the reading itself.
 """
 
+import ctypes
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -20,6 +22,9 @@ DEPTH = 3
 
 _free = threading.Semaphore((os.cpu_count() or 1) // 2)
 """The threads that have nothing to do."""
+
+
+_libc = ctypes.CDLL(None)
 
 
 @cache
@@ -33,10 +38,11 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     *items* are never run by two threads at once, and by none when the answer ends or is closed;
     what they raise is raised here.
     """
-    if len(os.sched_getaffinity(0)) < 2:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
         yield from items
         return
-    buffer = _Buffer(items)
+    buffer = _Buffer(items, cores)
     try:
         while found := buffer.take():
             yield found[0]
@@ -44,11 +50,33 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
         buffer.stop()
 
 
+def _halves(cores: set[int]) -> tuple[set[int], set[int]]:
+    """Of *cores* those for the calling thread, the one it runs on among them, and the others.
+
+    Linux puts a thread that is woken beside the one that wakes it: after a rest, two that hand
+    each other slabs were seen to share one core for a whole query while the other was idle.
+    """
+    ordered = sorted(cores)
+    low, high = set(ordered[: len(ordered) // 2]), set(ordered[len(ordered) // 2 :])
+    return (low, high) if _libc.sched_getcpu() in low else (high, low)
+
+
+def _move(thread_id: int, cores: set[int]) -> None:
+    # Only a hint: where a sandbox forbids it, or a core is gone, the system chooses.
+    with suppress(OSError):
+        os.sched_setaffinity(thread_id, cores)
+
+
 class _Buffer(Generic[T]):
     """What was made and waits; ``take`` and ``stop`` are for one thread."""
 
-    def __init__(self, items: Iterator[T]) -> None:
+    def __init__(self, items: Iterator[T], cores: set[int]) -> None:
+        """For the calling thread, which may run on *cores*."""
         self._items = items
+        self._cores = cores
+        self._asker = threading.get_native_id()
+        self._others: set[int] = set()
+        """The cores for the other thread, once there is one; the asker keeps off them."""
         self._waiting: deque[tuple[T, ...] | BaseException] = deque()
         self._changed = threading.Condition()
         self._filling = False
@@ -67,6 +95,9 @@ class _Buffer(Generic[T]):
         with self._changed:
             wanted = not self._filling and not self._ended and len(self._waiting) < DEPTH - 1
             if wanted and _free.acquire(blocking=False):
+                if not self._others:
+                    own, self._others = _halves(self._cores)
+                    _move(self._asker, own)
                 _threads().submit(self._fill)
                 self._filling = True
         return found
@@ -77,6 +108,8 @@ class _Buffer(Generic[T]):
             self._ended = True
             while self._filling:
                 self._changed.wait()
+        if self._others:
+            _move(self._asker, self._cores)
 
     def _made(self) -> tuple[T, ...] | BaseException:
         try:
@@ -89,6 +122,7 @@ class _Buffer(Generic[T]):
         return ()
 
     def _fill(self) -> None:
+        _move(0, self._others)
         filling = True
         while filling:
             found = self._made()

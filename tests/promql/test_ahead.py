@@ -20,6 +20,14 @@ def one_free_thread(monkeypatch: pytest.MonkeyPatch) -> threading.Semaphore:
     return free
 
 
+@pytest.fixture(autouse=True)
+def moves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, set[int]]]:
+    """Thread and cores of every call that would move one; 0 is the caller."""
+    made: list[tuple[int, set[int]]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *move: made.append(move))
+    return made
+
+
 def _made_by(makers: list[threading.Thread], count: int = 20) -> Iterator[int]:
     for item in range(count):
         makers.append(threading.current_thread())
@@ -83,3 +91,32 @@ def test_without_a_free_thread_or_core_the_caller_makes_all(
     for item in ahead(_made_by(made)):
         assert len(made) == item + 1
     assert set(made) == {threading.current_thread()} and len(made) == 20
+
+
+def test_the_two_threads_keep_to_different_cores(moves: list[tuple[int, set[int]]]) -> None:
+    """Each to one of two; the one that asks may use both again at the end."""
+    own = threading.get_native_id()
+    assert list(ahead(iter(range(20)))) == list(range(20))
+    of_asker = [cores for thread, cores in moves if thread == own]
+    of_other = [cores for thread, cores in moves if thread == 0]
+    assert len(of_asker) == 2 and of_asker[-1] == {0, 1}
+    assert of_other and all(cores == {0, 1} - of_asker[0] for cores in of_other)
+
+
+def test_a_system_that_moves_no_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The items come all the same."""
+
+    def refuse(thread: int, cores: set[int]) -> None:
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    assert list(ahead(iter(range(20)))) == list(range(20))
+
+
+def test_nobody_is_moved_where_no_thread_is_free(
+    moves: list[tuple[int, set[int]]], one_free_thread: threading.Semaphore
+) -> None:
+    """The asker does everything, wherever it is put."""
+    one_free_thread.acquire()
+    assert list(ahead(iter(range(20)))) == list(range(20))
+    assert moves == []
