@@ -1,4 +1,4 @@
-"""Kernels over windows of samples: sums, spread, lines and quantiles.
+"""Kernels over windows of samples: sums, spread and lines.
 
 Windows are given as in ``rollup_kernels``: the samples ``[lows[columns[r], k], highs[columns[r],
 k])`` of row r at step k. Each kernel fills ``out[S, T]`` and ``present[S, T]`` wholly, in the order
@@ -10,8 +10,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promql.kernel_helpers import kahan, longest_row
-from series.jit import helper, kernel
+from promql.kernel_helpers import kahan
+from series.jit import kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -179,122 +179,3 @@ def smoothing_over(
                 scaled = sf * values[start + i]
                 before, level = level, scaled + (1.0 - sf) * (level + trend)
             out[r, k] = level
-
-
-_MOVES = 64
-"""Steps of a sliding window that cost about as much as sorting it."""
-
-
-@helper
-def _sorted(window: F8, values: F8, start: int, end: int) -> tuple[int, int]:
-    """Puts the numbers of ``values[start:end]`` in order into *window*; how many, how many NaN."""
-    size = 0
-    for i in range(start, end):
-        if values[i] == values[i]:
-            window[size] = values[i]
-            size += 1
-    window[:size] = np.sort(window[:size])
-    return size, end - start - size
-
-
-@helper
-def _place(window: F8, size: int, value: float) -> int:
-    """How many of the sorted ``window[:size]`` are less than *value*."""
-    less = 0
-    for i in range(size):
-        less += window[i] < value
-    return less
-
-
-@helper
-def _take_out(window: F8, at: int, size: int) -> None:
-    """Closes the gap at *at* in a window of which *size* numbers are left."""
-    # Unsigned places are never counted from the end, so that many are moved at once.
-    place = np.uint64(at)
-    for _ in range(size - at):
-        window[place] = window[place + np.uint64(1)]
-        place += np.uint64(1)
-
-
-@helper
-def _put_in(window: F8, at: int, size: int, value: float) -> None:
-    """Puts *value* at *at* of a window of *size* numbers."""
-    place = np.uint64(size)
-    for _ in range(size - at):
-        window[place] = window[place - np.uint64(1)]
-        place -= np.uint64(1)
-    window[at] = value
-
-
-@helper
-def _quantile(window: F8, size: int, nans: int, q: float) -> float:
-    """The *q* quantile of the sorted ``window[:size]`` and, before them, as many NaN."""
-    count = size + nans
-    if count == 0 or q != q:
-        return np.nan
-    if q < 0.0:
-        return -np.inf
-    if q > 1.0:
-        return np.inf
-    rank = q * (count - 1.0)
-    lower = int(max(0.0, math.floor(rank))) - nans
-    upper = min(count - 1, lower + nans + 1) - nans
-    if lower < 0:
-        return np.nan
-    weight = rank - math.floor(rank)
-    return float(window[lower] * (1.0 - weight) + window[upper] * weight)
-
-
-@kernel(f"void({_WINDOWS}, f8[::1], b1, {_OUT})")
-def quantile_over(
-    values: F8,
-    offsets: I8,
-    columns: I8,
-    lows: I4,
-    highs: I4,
-    quantiles: F8,
-    deviation: bool,
-    out: F8,
-    present: B1,
-) -> None:
-    """The quantile of each window, or (*deviation*) the median distance from it.
-
-    The window is kept sorted while it slides, and sorted anew where it jumps.
-    """
-    window = np.empty(longest_row(offsets))
-    distances = np.empty(longest_row(offsets))
-    for r in range(len(columns)):
-        start, column = offsets[r], columns[r]
-        size = nans = from_low = from_high = 0
-        for k in range(out.shape[1]):
-            low, high = lows[column, k], highs[column, k]
-            if low >= from_high:
-                size = nans = 0
-                from_low = from_high = low
-            if (low - from_low) + (high - from_high) > _MOVES:
-                size, nans = _sorted(window, values, start + low, start + high)
-            else:
-                for i in range(from_low, low):
-                    value = values[start + i]
-                    if value != value:
-                        nans -= 1
-                        continue
-                    size -= 1
-                    _take_out(window, _place(window, size + 1, value), size)
-                for i in range(from_high, high):
-                    value = values[start + i]
-                    if value != value:
-                        nans += 1
-                        continue
-                    _put_in(window, _place(window, size, value), size, value)
-                    size += 1
-            from_low, from_high = low, max(from_high, high)
-            present[r, k] = high > low
-            out[r, k] = _quantile(window, size, nans, quantiles[k])
-            if deviation and size > 0:
-                # Where there is a NaN, the median and so all distances are NaN.
-                for i in range(size):
-                    distances[i] = abs(window[i] - out[r, k])
-                ordered = np.sort(distances[:size])
-                nan = nans > 0 or out[r, k] != out[r, k]
-                out[r, k] = np.nan if nan else _quantile(ordered, size, 0, 0.5)

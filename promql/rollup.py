@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from promql import extreme_kernels, over_time_kernels
+from promql import extreme_kernels, over_time_kernels, quantile_kernels
 from promql import rollup_kernels as kernels
 from promql.matrix import Mask, Values
 from promql.notes import ExecutionError
@@ -180,18 +180,21 @@ class Rollup:
 
     ``keeps_name``: the metric name stays. ``visit_ns``: about how long it looks at each sample of
     each window, so that wide windows at many steps take long; 0 where it need not look at all.
+    ``window_ns``: about how long a window takes besides, if a call of many takes long by that.
     """
 
     run: Function
     keeps_name: bool = False
     visit_ns: int = 0
+    window_ns: int = 0
 
     def over(self, windows: Windows, parameters: Sequence[Values], context: Context) -> Points:
         """The function on all *windows*; *context* is asked again and again where that is long."""
-        if not self.visit_ns:
+        if not (self.visit_ns or self.window_ns):
             return self.run(windows, *parameters)
         parts = []
-        for steps in step_slices(windows.visits() * self.visit_ns):
+        rows_ns = windows.batch.series_count * self.window_ns
+        for steps in step_slices(windows.visits() * self.visit_ns + rows_ns):
             context.check()
             part = windows if steps == slice(0, len(windows.ends_ms)) else windows.at_steps(steps)
             parts.append(self.run(part, *(parameter[steps] for parameter in parameters)))
@@ -341,14 +344,14 @@ def _regression(windows: Windows, *, from_first: bool) -> tuple[Values, Values, 
 
 def _quantile(windows: Windows, *parameters: Values) -> Points:
     values, present = windows.out()
-    over_time_kernels.quantile_over(*windows.samples(), parameters[0], False, values, present)
+    quantile_kernels.quantile_over(*windows.samples(), parameters[0], False, values, present)
     return values, present
 
 
 def _mad(windows: Windows, *parameters: Values) -> Points:
     values, present = windows.out()
     medians = np.full(len(windows.ends_ms), 0.5)
-    over_time_kernels.quantile_over(*windows.samples(), medians, True, values, present)
+    quantile_kernels.quantile_over(*windows.samples(), medians, True, values, present)
     return values, present
 
 
@@ -386,7 +389,7 @@ ROLLUPS: Mapping[str, Rollup] = {
     "last_over_time": Rollup(_at(last_samples, False), keeps_name=True),
     "stddev_over_time": Rollup(_flagged(over_time_kernels.variance_over, True), visit_ns=18),
     "stdvar_over_time": Rollup(_flagged(over_time_kernels.variance_over, False), visit_ns=18),
-    "quantile_over_time": Rollup(_quantile, visit_ns=4),
+    "quantile_over_time": Rollup(_quantile, window_ns=80),
     "mad_over_time": Rollup(_mad, visit_ns=110),
     "ts_of_first_over_time": Rollup(_at(first_samples, True)),
     "ts_of_last_over_time": Rollup(_at(last_samples, True)),

@@ -198,6 +198,27 @@ Only inside kernels; the caller keeps ``at + 8`` within the array.
 """
 
 
+def _bytes_pointer(typing_context: Any, address: Any) -> Any:
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.uint8)(address), generate  # type: ignore[no-untyped-call]
+
+
+_pointer_to: Any = intrinsic(_bytes_pointer)
+
+
+@helper
+def bytes_at(address: Any, size: Any) -> Any:
+    """The *size* bytes at *address* as an array, whose owner the caller of the kernel holds.
+
+    Only inside kernels: for arrays of arrays, which would have to be joined else.
+    """
+    return numba.carray(_pointer_to(address), size)  # type: ignore[attr-defined]
+
+
 def _fold_u64(typing_context: Any, a: Any, b: Any) -> Any:
     del typing_context, a, b
 

@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from series.histogram import offsets_of
 from series.matcher import Matcher
 from series.ports import StorageError, go_on
 from tsdb.block import decode_kernels
@@ -34,6 +33,7 @@ from tsdb.block.format import (
     check_data_header,
     unpack_meta,
 )
+from tsdb.block.frame_body import FrameBody, places_of
 from tsdb.block.frame_source import FrameSource
 from tsdb.block.index import BlockIndex, parse_index
 from tsdb.block.index_copy import read_index, write_index
@@ -234,20 +234,19 @@ class Block:
         if not frames:
             return
         bodies = self._bodies(index, frames)
-        starts = offsets_of(np.array([len(body) for body in bodies]))
-        whole = bodies[0] if len(bodies) == 1 else np.concatenate(bodies)
-        done = kernel(whole, starts, pieces, runs, out)
+        # The bodies stay where they are: to join them would cost more memory than is decoded.
+        done = kernel(places_of(bodies), pieces, runs, out)
         if done < len(frames):
             text = "frame does not hold the samples it should"
             raise self._noted(index, frames[done], text)
 
-    def _bodies(self, index: BlockIndex, frames: list[int]) -> list[NDArray[np.uint8]]:
+    def _bodies(self, index: BlockIndex, frames: list[int]) -> list[FrameBody]:
         held, bodies = self._cache.frames, []
         keys = [(self._number, frame) for frame in frames]
         for key, body in zip(keys, held.get_all(keys), strict=True):
             if body is None:
-                body = self._load_frame(index, key[1])
-                held.put(key, body, body.nbytes)
+                body = FrameBody.of(self._load_frame(index, key[1]))
+                held.put(key, body, body.data.nbytes)
             bodies.append(body)
         return bodies
 

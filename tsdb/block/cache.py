@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsdb import quarantine
+from tsdb.block.frame_body import FrameBody
 from tsdb.damage import DamageNotes
 from tsdb.files import Files
 from tsdb.lru import Lru
@@ -57,7 +58,7 @@ class BlockCache:
         """
         self.files = files
         self.notes = notes or DamageNotes()
-        self.frames: Lru[FrameKey, Bytes] = Lru(frame_bytes)
+        self.frames: Lru[FrameKey, FrameBody] = Lru(frame_bytes)
         self.indexes: Lru[int, Any] = Lru(
             memory_bytes() // 8 if index_bytes is None else index_bytes
         )

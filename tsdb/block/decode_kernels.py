@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from series.jit import helper, kernel, load_u64
+from series.jit import bytes_at, helper, kernel, load_u64
 
-_BYTES = "Array(u1, 1, 'C', True)"
 _PIECES = "Array(i8, 2, 'C', True)"
 _BOUNDS = "Array(i8, 1, 'C', True)"
 
@@ -153,20 +152,21 @@ def _values(body: Any, pieces: Any, first: Any, end: Any, out: Any) -> Any:
     return True
 
 
-@kernel(f"i8({_BYTES}, {_BOUNDS}, {_PIECES}, {_BOUNDS}, f8[::1])")
-def decode_values(bodies: Any, starts: Any, pieces: Any, runs: Any, out: Any) -> int:
-    """Decodes pieces (see ``block_kernels``) of frame bodies that stand end to end.
+@kernel(f"i8({_PIECES}, {_PIECES}, {_BOUNDS}, f8[::1])")
+def decode_values(bodies: Any, pieces: Any, runs: Any, out: Any) -> int:
+    """Decodes pieces (see ``block_kernels``) of frame bodies.
 
-    Body b is ``bodies[starts[b] : starts[b + 1]]``; of it are the pieces ``runs[b]`` up to
+    ``bodies`` int64[2, B]: address and size of each; of body b are the pieces ``runs[b]`` up to
     ``runs[b + 1]``. ``pieces`` int64[5, n]: frame (not used here), slot, samples to skip, samples
     to take, place in *out*. Returns how many bodies are done: not all where one does not hold
     these samples. All in one call, since each call lets go of the interpreter and waits for it.
     """
-    for b in range(len(starts) - 1):
-        body = bodies[starts[b] : starts[b + 1]]
+    count = len(runs) - 1
+    for b in range(count):
+        body = bytes_at(bodies[0, b], bodies[1, b])
         if not _values(body, pieces, runs[b], runs[b + 1], out):
             return b
-    return len(starts) - 1
+    return count
 
 
 @helper
@@ -185,11 +185,12 @@ def _times(body: Any, pieces: Any, first: Any, end: Any, out: Any) -> Any:
     return True
 
 
-@kernel(f"i8({_BYTES}, {_BOUNDS}, {_PIECES}, {_BOUNDS}, i8[::1])")
-def decode_times(bodies: Any, starts: Any, pieces: Any, runs: Any, out: Any) -> int:
+@kernel(f"i8({_PIECES}, {_PIECES}, {_BOUNDS}, i8[::1])")
+def decode_times(bodies: Any, pieces: Any, runs: Any, out: Any) -> int:
     """As ``decode_values``, of whole segments of int64 numbers, packed as times."""
-    for b in range(len(starts) - 1):
-        body = bodies[starts[b] : starts[b + 1]]
+    count = len(runs) - 1
+    for b in range(count):
+        body = bytes_at(bodies[0, b], bodies[1, b])
         if not _times(body, pieces, runs[b], runs[b + 1], out):
             return b
-    return len(starts) - 1
+    return count

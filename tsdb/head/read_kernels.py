@@ -72,8 +72,8 @@ def _find(
 @helper
 def _keep_newest(spans: Any, offsets: Any, bounds: Any) -> None:
     """Leaves the newest sample of each row, and nothing else."""
-    used = 0
-    for row in range(len(bounds) - 1):
+    used, rows = 0, len(bounds) - 1
+    for row in range(rows):
         start, end = bounds[row], bounds[row + 1]
         bounds[row] = offsets[row] = used
         if end > start:
@@ -81,7 +81,7 @@ def _keep_newest(spans: Any, offsets: Any, bounds: Any) -> None:
             place = spans[end - 1, 1]
             spans[used, 1] = place >> 16 << 16 | ((place & 0xFF) - 1) << 8 | place & 0xFF
             used += 1
-    bounds[-1] = offsets[-1] = used
+    bounds[rows] = offsets[rows] = used
 
 
 @helper
@@ -178,12 +178,13 @@ def read_pages(
     time_starts = np.empty(len(refs), np.int64)
     owners = np.empty(len(refs), np.int64)
     columns, total = _share_times(spans, bounds, offsets, time_starts, owners)
-    rows, samples = len(refs), offsets[-1]
+    rows = len(refs)
+    samples = offsets[rows]
     whole = np.empty(2 * rows + 1 + samples + total, np.int64)
     whole[: rows + 1] = offsets
     whole[rows + 1 : 2 * rows + 1] = time_starts
     at = 2 * rows + 1
-    _copy_values(values, spans, bounds[-1], whole[at : at + samples].view(np.uint64))
+    _copy_values(values, spans, bounds[rows], whole[at : at + samples].view(np.uint64))
     at += samples
     for owner in owners[:columns]:
         for k in range(bounds[owner], bounds[owner + 1]):
