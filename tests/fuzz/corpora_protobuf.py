@@ -13,6 +13,7 @@ from opentelemetry.sdk.resources import Resource
 from tests.wire import encode, encode_v2
 from tests.wire.histograms import STALE, Sent, zigzag
 from tests.wire.otlp import CUMULATIVE, DELTA, NOW_MS, Export, set_attributes
+from tests.wire.test_remote_write_known import labels_of
 
 Files = dict[str, bytes]
 _TRACE_ID, _SPAN_ID = bytes(range(16)), bytes(range(8, 16))
@@ -101,6 +102,22 @@ def remote_write() -> Files:
         encode.Series(sets["plain"], [(-1, float("nan")), (2**62, float("inf")), (0, -0.0)])
     )
     files["cut"] = files["many"][:-3]
+    return files
+
+
+def remote_write_known() -> Files:
+    """Of the series that ``test_remote_write_known`` knows, and of others beside them."""
+    known = [
+        encode.series(encode.Series(labels_of(number), _points(number))) for number in range(9)
+    ]
+    files = {"one": known[2], "empty-row": known[0], "in-order": b"".join(known[:6])}
+    files["backwards"] = b"".join(known[5::-1])
+    files["again"] = known[1] * 3
+    files["unknown"] = known[7] + known[1]
+    files["specials"] = encode.series(
+        encode.Series(labels_of(1), [(-1, float("nan")), (2**62, float("inf")), (0, -0.0)])
+    )
+    files["cut"] = files["in-order"][:-3]
     return files
 
 

@@ -298,6 +298,7 @@ def main() -> None:
         "zlib": _zlib(),
         "line_blocks": _line_blocks(),
         "remote_write": corpora_protobuf.remote_write(),
+        "remote_write_known": corpora_protobuf.remote_write_known(),
         "remote_write_2": corpora_protobuf.remote_write_2(),
         "remote_read": corpora_protobuf.remote_read(),
         "otlp": corpora_protobuf.otlp(),

@@ -13,7 +13,8 @@ CORPUS = pathlib.Path(__file__).parent / "corpus"
 NAMES = {
     "targets_compressed": ("snappy", "zstd", "zlib", "line_blocks"),
     "targets_protobuf": (
-        "remote_write", "remote_write_2", "remote_read", "otlp", "exposition_protobuf",
+        "remote_write", "remote_write_known", "remote_write_2", "remote_read", "otlp",
+        "exposition_protobuf",
     ),
     "targets_text": ("exposition_text", "openmetrics", "influx", "json_lines", "otlp_json"),
     "targets_asked": ("promql", "prometheus_yml", "discovered", "dns"),
@@ -25,9 +26,9 @@ NAMES = {
 """The targets by the file that holds them; a run imports only what it fuzzes."""
 ALL = tuple(name for names in NAMES.values() for name in names)
 COMPILED = (
-    "remote_write", "remote_write_2", "otlp", "exposition_protobuf", "exposition_text",
-    "openmetrics", "otlp_json", "block_index", "prometheus_chunk", "prometheus_series",
-    "log_record", "frame",
+    "remote_write", "remote_write_known", "remote_write_2", "otlp", "exposition_protobuf",
+    "exposition_text", "openmetrics", "otlp_json", "block_index", "prometheus_chunk",
+    "prometheus_series", "log_record", "frame",
 )  # fmt: skip
 """Those whose inputs are read by kernels."""
 

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from tests.fuzz.mutate import Shape
 from tests.fuzz.slow_remote_write_v2 import slow_rows
 from tests.fuzz.target import Outcome, Target, check_batch, counted, magnitude, shape_of
-from tests.wire import encode, test_remote_write
+from tests.wire import encode, test_remote_write, test_remote_write_known
 from tests.wire.otlp import NOW_MS, Export
 from tests.wire.test_otlp_twin import point_count
 from wire import exposition_protobuf, remote_write, remote_write_v2
@@ -22,6 +22,7 @@ from wire.remote_read import decode_request
 from wire.write_request import WriteRequest
 
 _LABELS = (b"__name__", b"job", b"le", b"\n\x08__name__\x12\x02up", b"\xff", b"\xc3\xbc")
+_OF_KNOWN = encode.series(encode.Series(test_remote_write_known.labels_of(2), [(5, 1.0)]))
 _WARM = (
     Export(service__name="s", a="b")
     .gauge("g", 1.0, k="v")
@@ -60,6 +61,18 @@ def _remote_write(data: bytes) -> Outcome:
     """A WriteRequest, against the slow reader of tests/wire."""
     test_remote_write.agrees(data)
     return _written(remote_write.decode_message(array(data)))
+
+
+def _remote_write_known(data: bytes) -> Outcome:
+    """A message between two of known series: read as the slow reader reads it, or left."""
+    before, found, behind = test_remote_write_known.read([_OF_KNOWN, data or b"\0", _OF_KNOWN])
+    assert before == behind != []
+    assert before is not None, "a neighbour is read whatever stands beside it"
+    if found is None:
+        raise Malformed("left to the reader of all writes")
+    rows, refused = test_remote_write.slow_rows(data)
+    assert (found, refused) == (test_remote_write_known.flat(rows), 0)
+    return (magnitude(len(rows)), magnitude(len(found)))
 
 
 def _remote_write_2(data: bytes) -> Outcome:
@@ -144,6 +157,7 @@ def _exposition_protobuf(data: bytes) -> Outcome:
 
 TARGETS = (
     Target("remote_write", _remote_write, (Malformed,), Shape.PROTOBUF, _LABELS),
+    Target("remote_write_known", _remote_write_known, (Malformed,), Shape.PROTOBUF, _LABELS),
     Target("remote_write_2", _remote_write_2, (Malformed,), Shape.PROTOBUF, _LABELS),
     Target("remote_read", _remote_read, (Malformed,), Shape.PROTOBUF, (*_LABELS, b".*", b"(")),
     Target("otlp", _otlp, (Malformed,), Shape.PROTOBUF, (*_LABELS, b"service.name")),
