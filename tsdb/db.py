@@ -121,7 +121,7 @@ class Db:
         """What is there now, frozen for one reader; *damaged* hears of what damage has taken."""
         state = self._state
         with state.publish:
-            parts = state.part_list.with_part(state.head.snapshot())
+            parts = state.parts.with_part(state.head.snapshot())
             done = state.counters
             generation = state.head.generation + done.dropped_blocks + done.deletions + done.merges
             lost = state.manifest.lost

@@ -142,10 +142,8 @@ class State:
         if self.is_stored and (clock_ms := _clock_ms(self.manifest)) is not None:
             machine.clock.saw(clock_ms)
         self._blocks: tuple[Block, ...] = ()
-        self.parts: tuple[Part, ...] = ()
+        self.parts = PartList.of(())
         """The blocks as readers see them, without what was deleted."""
-        self.part_list = PartList.of(())
-        """The same for a View."""
         self.blocks = tuple(map(self.open_block, self.manifest.blocks))
         self.wal = Wal(
             directory / "wal", machine.files, options.wal_segment_bytes,
@@ -174,7 +172,7 @@ class State:
 
     def exchange_blocks(self, blocks: tuple[Block, ...]) -> None:
         """Sets ``blocks`` to such as make, with the head, no difference to what readers see."""
-        known = {part.block: part for part in self.parts if isinstance(part, Undeleted)}
+        known = {part.block: part for part in self.parts.parts if isinstance(part, Undeleted)}
         parts: list[Part] = []
         for block in blocks:
             deletions = tuple(one for one in self.manifest.deletions if one.hits(block))
@@ -182,7 +180,7 @@ class State:
             if deletions and (part is None or part.deletions != deletions):
                 part = Undeleted(block, deletions, self.machine.cache.indexes)
             parts.append(part if deletions and part is not None else block)
-        self._blocks, self.parts, self.part_list = blocks, tuple(parts), PartList.of(parts)
+        self._blocks, self.parts = blocks, PartList.of(parts)
 
     @property
     def oldest_ms(self) -> int:

@@ -80,7 +80,9 @@ def rewritten(state: State, merger: Merger) -> Generator[None, None, None]:
 def _hit(state: State) -> list[BlockMeta]:
     """The blocks that hold series of which something was deleted."""
     return [
-        part.block.meta for part in state.parts if isinstance(part, Undeleted) and part.takes_any
+        part.block.meta
+        for part in state.parts.parts
+        if isinstance(part, Undeleted) and part.takes_any
     ]
 
 
