@@ -1,6 +1,5 @@
 """Answer: what the asker gets."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from promql.ast import ValueType
@@ -8,9 +7,10 @@ from promql.matrix import Matrix, ScalarRow, Text
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.grid import Grid
+from series.immutable import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Raw:
     """A range vector: samples with their own times, without keys, labelled by ``frame``."""
 
@@ -18,7 +18,7 @@ class Raw:
     batch: SeriesBatch
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Answer:
     """The answer to a query.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from promql.ast import Span
 from promql.notes import Notes
 from series.grid import Grid
+from series.immutable import immutable
 from series.ports import Context
 
 
@@ -21,7 +22,7 @@ class Options:
     type_and_unit_labels: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class QueryTimes:
     """The times that the asker named: ``start()``, ``end()``, ``step()`` and ``range()``.
 
@@ -55,7 +56,7 @@ class QueryTimes:
         return self.end_ms - self.start_ms
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Env:
     """Passed down while a plan runs.
 

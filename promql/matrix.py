@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from series.frame import LabelFrame
 from series.histogram import Histograms
+from series.immutable import immutable
 from series.labels import METADATA_LABELS
 
 Values = NDArray[np.float64]
@@ -25,7 +26,7 @@ Mask = NDArray[np.bool_]
 Number = TypeVar("Number", np.float64, np.bool_, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Matrix:
     """Instant vectors at every step of a Grid.
 
@@ -203,7 +204,7 @@ def _pooled(
     return _stacked(parts, check), Histograms.concat(pools)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ScalarRow:
     """A scalar at every step: float64[T]."""
 

@@ -14,13 +14,14 @@ Samples are floats, or histograms where ``histogram_ids`` says so; a row may hol
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from series.exemplars import Exemplars
 from series.histogram import Histogram, Histograms, build_histograms
+from series.immutable import immutable
 from series.known import KnownRows, KnownSamples
 from series.labels import Labels
 
@@ -32,7 +33,7 @@ _NO_KEYS = np.zeros(0, dtype=np.uint8)
 _NO_SPANS = np.zeros(0, dtype=np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeriesBatch:
     """Columns of S series with N samples in all.
 

@@ -10,12 +10,13 @@ Grouping, matching and sorting then work on integers; ``Labels`` are made only f
 """
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from series.immutable import immutable
 from series.labels import Labels
 
 Codes = NDArray[np.int32]
@@ -37,7 +38,7 @@ class LabelColumn(NamedTuple):
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LabelFrame:
     """Label sets of ``size`` series; ``columns`` maps label names to their column.
 

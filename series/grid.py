@@ -1,12 +1,12 @@
 """Grid: the time axis of an answer."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from series.immutable import immutable
 
-@dataclass(frozen=True, slots=True)
+
+@immutable
 class Grid:
     """The instants ``start_ms + k * step_ms`` for k in [0, count).
 

@@ -25,6 +25,7 @@ from server.http import (
     Send,
     api_error,
     in_a_task,
+    nothing_comes,
     respond,
     respond_at_once,
     text_error,
@@ -80,27 +81,47 @@ class App:
             received = exchange.received_bytes + request.taken_bytes
             http.answered(path, exchange.status, seconds, received, exchange.sent_bytes)
             if access.isEnabledFor(logging.INFO):
-                _log_access(request, path, exchange, seconds, received)
+                about = exchange.org, exchange.status, seconds, received, exchange.sent_bytes
+                _log_access(request, path, *about)
+
+    def at_once(self, scope: Scope) -> Response | None:
+        """The response to a GET that its route answers at once, already counted; else None."""
+        found = self._router.find(scope["path"])
+        if found is None or (answer := found[0].at_once) is None:
+            return None
+        began = time.perf_counter()
+        route, captures = found
+        request = Request(scope, nothing_comes)
+        request.captures = captures
+        org = ""
+        try:
+            principal = self._house.gate.admit(request, route.need)
+            org = principal.tenant
+            response = answer(Call(request, principal, self._house))
+        except Exception as error:
+            if isinstance(error, HttpError) and error.delay_seconds:
+                return None
+            response = _response_to(error, request, org)
+        if response is None:
+            return None
+        seconds, sent = time.perf_counter() - began, len(response.body)  # type: ignore[arg-type]
+        self._house.metrics.http.answered(route.path, response.status, seconds, 0, sent)
+        if access.isEnabledFor(logging.INFO):
+            _log_access(request, route.path, org, response.status, seconds, 0, sent)
+        return response
 
     async def _failed(
         self, error: Exception, request: Request, exchange: "_Exchange"
     ) -> Response | None:
         """What is answered where *error* ended a request; None where there is no more to say."""
-        match error:
-            case HttpError(response=response, delay_seconds=delay_seconds):
-                if delay_seconds:
-                    await asyncio.sleep(delay_seconds)
-                return response
-            case ClientGone():
-                return None
-            case StorageError():
-                log.error("storage failed: %s", error, extra=fields(org=exchange.org))
-                text = str(error)
-            case _:
-                about = fields(org=exchange.org, method=request.method, path=request.path)
-                log.error("request failed", exc_info=error, extra=about)
-                text = "unexpected error, see the server's log"
-        return api_error("internal", text).response if exchange.status == GONE else None
+        if isinstance(error, ClientGone):
+            return None
+        response = _response_to(error, request, exchange.org)
+        if isinstance(error, HttpError):
+            if error.delay_seconds:
+                await asyncio.sleep(error.delay_seconds)
+            return response
+        return response if exchange.status == GONE else None
 
     def _call(self, request: Request, need: Need, exchange: "_Exchange") -> Call:
         """The admitted *request*; HttpError where its asker may not."""
@@ -173,17 +194,32 @@ class _Exchange:
         await self._send(message)
 
 
+def _response_to(error: Exception, request: Request, org: str) -> Response:
+    """What *error*, which ended a request of *org*, is answered with."""
+    match error:
+        case HttpError(response=response):
+            return response
+        case StorageError():
+            log.error("storage failed: %s", error, extra=fields(org=org))
+            text = str(error)
+        case _:
+            about = fields(org=org, method=request.method, path=request.path)
+            log.error("request failed", exc_info=error, extra=about)
+            text = "unexpected error, see the server's log"
+    return api_error("internal", text).response
+
+
 def _log_access(
-    request: Request, path: str, exchange: _Exchange, seconds: float, received: int
+    request: Request, path: str, org: str, status: int, seconds: float, received: int, sent: int
 ) -> None:
     about = fields(
-        org=exchange.org,
+        org=org,
         method=request.method,
         path=path,
-        code=exchange.status,
+        code=status,
         seconds=round(seconds, 6),
         received_bytes=received,
-        sent_bytes=exchange.sent_bytes,
+        sent_bytes=sent,
     )
     access.info("request", extra=about)
 

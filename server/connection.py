@@ -5,6 +5,7 @@ memory for itself, so it is let go: nobody can fill the server up by being slow.
 """
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 from urllib.parse import unquote
@@ -14,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.cycle import Cycle, begin, opening
 from server.heads import Heads
-from server.http import ANSWER, BODY_SECONDS, HEAD, WHOLE_BODY, Scope
+from server.http import ANSWER, BODY_SECONDS, HEAD, WHOLE_BODY, Response, Scope, header_lines
 
 HEAD_SECONDS = 10.0
 """How long a request's line and headers may take, from the first byte (or the connection) on."""
@@ -64,6 +65,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self._at_once: Callable[[Scope], Response | None] | None
+        self._at_once = getattr(self.app, "at_once", None)
         self._parts: list[bytes] = []
         """The beginning of a whole write whose rest is about to come; ``_missing`` bytes."""
 
@@ -141,13 +144,28 @@ class Connection(HttpToolsProtocol):
             "query_string": query,
             HEAD: head,
         }
-        cycle = self.cycle = Cycle(self, scope, keep_alive=True, expects_100=False)
-        cycle.more_body = False
-        scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
         self._stage = _Stage.IDLE
         if self._timed is not _Stage.IDLE:
             self._watch()
+        if self._answer_at_once(scope):
+            return True
+        cycle = self.cycle = Cycle(self, scope, keep_alive=True, expects_100=False)
+        cycle.more_body = False
+        scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
         self._begin(cycle)
+        return True
+
+    def _answer_at_once(self, scope: Scope) -> bool:
+        """Answers the request of *scope* without a Cycle, if the application does so at once."""
+        if self._at_once is None or self.flow.write_paused or self.transport.is_closing():
+            return False
+        response = self._at_once(scope)
+        if response is None or not isinstance(response.body, bytes):
+            return False
+        start = opening(response.status, self.server_state.default_headers)
+        lines = header_lines(response, response.body)
+        self.transport.write(b"".join((start, lines, b"\r\n", response.body)))
+        self.on_response_complete()
         return True
 
     def _learn(self, data: bytes) -> None:
@@ -296,7 +314,7 @@ class Connection(HttpToolsProtocol):
         """Nothing: the timer looks for itself whether there was a request in the meantime."""
 
     def timeout_keep_alive_handler(self) -> None:
-        busy = self._stage is not _Stage.IDLE or not self.cycle.response_complete
+        busy = self._stage is not _Stage.IDLE or not self._is_between()
         busy = busy or self._behind is not None or bool(self._parts)
         idle_since = self.loop.time() if busy else self._idle_since
         left = idle_since + self.timeout_keep_alive - self.loop.time()

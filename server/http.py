@@ -225,6 +225,11 @@ class Request:
             pass
 
 
+async def nothing_comes() -> Message:
+    """What a request without a body receives that nobody waits for."""
+    raise ClientGone
+
+
 class ClientGone(Exception):
     """The asker went away before its request was complete; nobody waits for an answer."""
 
@@ -245,12 +250,19 @@ def respond_at_once(response: Response, scope: Scope, *, head: bool = False) -> 
     extensions = scope.get("extensions")
     if not extensions or not isinstance(body, bytes) or ANSWER not in extensions:
         return False
+    return bool(
+        extensions[ANSWER](response.status, header_lines(response, body), b"" if head else body)
+    )
+
+
+def header_lines(response: Response, body: bytes) -> bytes:
+    """The headers of *response*, whose whole body is *body*, each with its end."""
     lines = b""
     if response.headers:
         lines = b"".join([b"%b: %b\r\n" % header for header in response.headers])
     if response.status != 204:
         lines += _LINES % (response.content_type.encode(), len(body))
-    return bool(extensions[ANSWER](response.status, lines, b"" if head else body))
+    return lines
 
 
 _LINES = b"content-type: %b\r\ncontent-length: %d\r\n"

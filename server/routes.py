@@ -38,6 +38,7 @@ class Route:
     """One path; ``{name}`` stands for one segment of it, ``{name:path}`` for all that are left.
 
     ``params`` are the parameters that the documentation lists, those with ``*`` are required.
+    ``at_once`` answers a GET as ``handler`` does where nobody has to wait for it, else with None.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Route:
     summary: str
     params: tuple[str, ...] = ()
     hot: bool = False
+    at_once: Callable[[Call], Response | None] | None = None
 
 
 _HOW = ("timeout", "limit", "lookback_delta", "stats", "explain", "analyze", "strict")
@@ -95,11 +97,29 @@ ROUTES = (
         "/query", GET_POST, Need.ANY_KEY, import_api.influx_query, "Influx: yes to all", hot=True
     ),
     *(
-        Route(path, GET_POST, Need.READ, query_api.query, "Instant query", _INSTANT, hot=True)
+        Route(
+            path,
+            GET_POST,
+            Need.READ,
+            query_api.query,
+            "Instant query",
+            _INSTANT,
+            hot=True,
+            at_once=query_api.query_at_once,
+        )
         for path in ("/api/v1/query", "/v1/metrics/query", "/v1/o11y/query")
     ),
     *(
-        Route(path, GET_POST, Need.READ, query_api.query_range, "Range query", _RANGE, hot=True)
+        Route(
+            path,
+            GET_POST,
+            Need.READ,
+            query_api.query_range,
+            "Range query",
+            _RANGE,
+            hot=True,
+            at_once=query_api.query_range_at_once,
+        )
         for path in ("/api/v1/query_range", "/v1/metrics/query_range", "/v1/o11y/query_range")
     ),
     Route(
@@ -121,6 +141,7 @@ ROUTES = (
         "Series",
         ("match[]*", *_SERIES),
         hot=True,
+        at_once=metadata_api.series_at_once,
     ),
     Route(
         "/api/v1/labels",
@@ -130,6 +151,7 @@ ROUTES = (
         "Label names",
         ("match[]", *_SERIES),
         hot=True,
+        at_once=metadata_api.labels_at_once,
     ),
     Route(
         "/api/v1/label/{name}/values",
@@ -139,6 +161,7 @@ ROUTES = (
         "Values of a label",
         ("match[]", *_SERIES),
         hot=True,
+        at_once=metadata_api.label_values_at_once,
     ),
     Route(
         "/api/v1/query_exemplars",

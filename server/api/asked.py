@@ -7,12 +7,12 @@ Prometheus 3.14.
 from dataclasses import dataclass
 
 from promql.env import QueryTimes
+from server.api.again import asked_again, remember
 from server.api.params import Params, invalid, parse_seconds, plain_time_ms
 from server.api.range_asking import LEAST_STEPS
-from server.api.shapes import Shape, shape_of
 from server.call import Call
 from server.command.asking import ARROW_STREAM
-from server.http import HEAD, JSON, api_error
+from server.http import JSON, api_error
 
 MAX_POINTS = 11_000
 
@@ -26,11 +26,12 @@ _RANGE = (b"start=", b"end=")
 
 @dataclass(slots=True)
 class Asked:
-    """A checked query: what to evaluate, and how to answer. Not to be changed once made."""
+    """A checked query but for its times: what to evaluate, and how to answer.
+
+    Not to be changed once made.
+    """
 
     query: str
-    at_ms: int
-    times: QueryTimes | None
     timeout_ms: float
     limit: int
     lookback_ms: int | None
@@ -42,17 +43,9 @@ class Asked:
     strict: bool = False
     nocache: bool = False
 
-    def at(self, at_ms: int, times: QueryTimes | None) -> "Asked":
-        """The same at other times."""
-        return Asked(
-            self.query, at_ms, times, self.timeout_ms, self.limit, self.lookback_ms, self.stats,
-            self.warnings, self.explain, self.analyze, self.arrow, self.strict, self.nocache,
-        )  # fmt: skip
-
-    @property
-    def may_be_cached(self) -> bool:
+    def may_be_cached(self, times: QueryTimes) -> bool:
         """Whether steps of the answer may be known from before, and be kept."""
-        if self.times is None or self.times.grid.count < LEAST_STEPS:
+        if times.grid.count < LEAST_STEPS:
             return False
         return not (self.nocache or self.stats or self.analyze or self.strict or self.arrow)
 
@@ -61,16 +54,20 @@ class Asked:
         return ARROW_STREAM if self.arrow else JSON
 
 
-def instant_asked(call: Call, params: Params) -> Asked:
+Question = tuple[Asked, QueryTimes]
+"""What is asked, and of which times."""
+
+
+def instant_asked(call: Call, params: Params) -> Question:
     """What the *params* of an instant query ask; HttpError where one is wrong."""
     limit = params.limit()
     at_ms = params.time_ms("time", 0) if params.get("time") else call.house.now_ms()
-    asked = _asked(call, params, at_ms, None, limit)
-    _remember(call, params, asked, _INSTANT)
-    return asked
+    asked = _asked(call, params, limit)
+    remember(call, params, asked, _INSTANT)
+    return asked, QueryTimes.instant(at_ms)
 
 
-def range_asked(call: Call, params: Params) -> Asked:
+def range_asked(call: Call, params: Params) -> Question:
     """What the *params* of a range query ask; HttpError where one is wrong."""
     limit = params.limit()
     start_ms = params.time_ms("start")
@@ -87,18 +84,18 @@ def range_asked(call: Call, params: Params) -> Asked:
     if (points := int((end_ms - start_ms) // step_ms)) > MAX_POINTS:
         raise api_error("bad_data", f"{_TOO_MANY_POINTS} ({points} points asked for)")
     times = QueryTimes(start_ms, end_ms, int(step_ms))
-    asked = _asked(call, params, start_ms, times, limit)
+    asked = _asked(call, params, limit)
     if times.step_ms == step_ms:
-        _remember(call, params, asked, _RANGE)
-    return asked
+        remember(call, params, (asked, times.step_ms), _RANGE)
+    return asked, times
 
 
-def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, limit: int) -> Asked:
+def _asked(call: Call, params: Params, limit: int) -> Asked:
     timeout_ms = float(call.house.settings.query_timeout_ms)
     arrow = ARROW_STREAM in call.request.header(b"accept") and not params.flag("explain")
     if params.none_of(_HOW):
         text = params.get("query")
-        return Asked(text, at_ms, times, timeout_ms, limit, None, "", arrow=arrow)
+        return Asked(text, timeout_ms, limit, None, "", arrow=arrow)
     if params.get("timeout"):
         timeout_ms = min(timeout_ms, params.duration_ms("timeout"))
     lookback_ms = None
@@ -113,8 +110,6 @@ def _asked(call: Call, params: Params, at_ms: int, times: QueryTimes | None, lim
     text = params.get("query")
     return Asked(
         text,
-        at_ms,
-        times,
         timeout_ms,
         limit,
         lookback_ms,
@@ -139,41 +134,23 @@ def _deprecated_stats(value: str) -> str:
     )
 
 
-def instant_again(call: Call) -> Asked | None:
+def instant_again(call: Call) -> Question | None:
     """What is asked, where only its time tells it from a question that came before."""
-    shape = _shape(call, _INSTANT)
-    known: Asked | None = None if shape is None else call.house.shapes.get(shape[0])
-    if shape is None or known is None:
+    known: tuple[Asked, list[str]] | None = asked_again(call, _INSTANT)
+    if known is None:
         return None
-    at_ms = plain_time_ms(shape[1][0])
-    return None if at_ms is None else known.at(at_ms, None)
+    asked, (at,) = known
+    at_ms = plain_time_ms(at)
+    return None if at_ms is None else (asked, QueryTimes.instant(at_ms))
 
 
-def range_again(call: Call) -> Asked | None:
+def range_again(call: Call) -> Question | None:
     """As ``instant_again`` for the times of a range."""
-    shape = _shape(call, _RANGE)
-    known: Asked | None = None if shape is None else call.house.shapes.get(shape[0])
-    if shape is None or known is None or known.times is None:
+    known: tuple[tuple[Asked, int], list[str]] | None = asked_again(call, _RANGE)
+    if known is None:
         return None
-    start_ms, end_ms = plain_time_ms(shape[1][0]), plain_time_ms(shape[1][1])
-    step_ms = known.times.step_ms
+    (asked, step_ms), (start, end) = known
+    start_ms, end_ms = plain_time_ms(start), plain_time_ms(end)
     if start_ms is None or end_ms is None or not 0 <= end_ms - start_ms <= MAX_POINTS * step_ms:
         return None
-    return known.at(start_ms, QueryTimes(start_ms, end_ms, step_ms))
-
-
-def _remember(call: Call, params: Params, asked: Asked, names: tuple[bytes, ...]) -> None:
-    """Remembers what is *asked* for questions that have other values of *names* only."""
-    shape = _shape(call, names)
-    if shape is not None and all(
-        params.all(name[:-1].decode()) == [value]
-        for name, value in zip(names, shape[1], strict=True)
-    ):
-        call.house.shapes.put(shape[0], asked)
-
-
-def _shape(call: Call, names: tuple[bytes, ...]) -> Shape | None:
-    """None where the question, or the head that it came with, is out of the ordinary."""
-    scope = call.request.scope
-    head = scope.get(HEAD)
-    return None if head is None else shape_of(head, scope["query_string"], names)
+    return asked, QueryTimes(start_ms, end_ms, step_ms)

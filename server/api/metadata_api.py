@@ -4,8 +4,9 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -17,7 +18,17 @@ from series.matcher import Matcher
 from series.ports import Context, Hints, Source
 from server.access import tenants
 from server.access.query_limits import check_queue, readable
-from server.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, invalid, params_at_once, read_params
+from server.api.again import asked_again, remember
+from server.api.params import (
+    MAX_TIME_MS,
+    MIN_TIME_MS,
+    Params,
+    invalid,
+    params_at_once,
+    plain_time_ms,
+    read_params,
+)
+from server.api.quick import Kind
 from server.call import Call
 from server.http import JSON, Response, api_error, dumps, success
 from tsdb.view.view import View
@@ -35,22 +46,47 @@ REMEMBERED = 1000
 
 _MEMO = "series"
 
+_TIMES = (b"start=", b"end=")
+
 TRUNCATED = "results truncated due to limit"
 _EMPTY_SELECTOR = "vector selector must contain at least one non-empty matcher"
 _EMPTY_MATCH = "match[] must contain at least one non-empty matcher"
 _ESCAPE = re.compile(r"_([0-9a-fA-F]{1,6})_|__|_")
 
 
+class Find(Protocol):
+    """Looks for something within the times of the hints; the context hears of damage."""
+
+    def __call__(self, source: Source, hints: Hints, context: Context) -> Response: ...
+
+
+@dataclass(slots=True)
+class Sought:
+    """What is looked for but for its times: ``text`` tells it from all else. Not to be changed
+    once made."""
+
+    text: str
+    strict: bool
+    find: Find
+
+
 async def series(call: Call) -> Response:
     """``/api/v1/series``: the label sets that any of the selectors matches."""
-    params = params_at_once(call.request) or await read_params(call.request)
+    return await _answered(call, _series)
+
+
+def series_at_once(call: Call) -> Response | None:
+    """As ``series`` where it came before in other times, and was quick; None for all else."""
+    return _answered_at_once(call)
+
+
+def _series(call: Call, params: Params) -> Sought:
+    del call
     if not params.all("match[]"):
         raise api_error("bad_data", "no match[] parameter provided")
     limit = params.limit()
-    hints = _time_range(params)
-    context = Context(strict=params.flag("strict"))
 
-    def find(source: Source) -> Response:
+    def find(source: Source, hints: Hints, context: Context) -> Response:
         try:
             chosen = selectors(params)
         except ValueError as error:
@@ -61,7 +97,7 @@ async def series(call: Call) -> Response:
         shown = frame.take(slice(0, limit + 1)) if limit else frame
         return _limited(shown.as_dicts(), limit, context)
 
-    return await _answered(call, "series", params, hints, context, find)
+    return _sought("series", params, find)
 
 
 def _few(frame: LabelFrame) -> bytes:
@@ -92,35 +128,48 @@ def _distinct(frames: list[LabelFrame]) -> LabelFrame:
 
 async def labels(call: Call) -> Response:
     """``/api/v1/labels``: the names of labels."""
-    params = params_at_once(call.request) or await read_params(call.request)
-    limit = params.limit()
-    hints = _time_range(params)
-    context = Context(strict=params.flag("strict"))
+    return await _answered(call, _labels)
 
-    def find(source: Source) -> Response:
+
+def labels_at_once(call: Call) -> Response | None:
+    """As ``series_at_once`` of ``labels``."""
+    return _answered_at_once(call)
+
+
+def _labels(call: Call, params: Params) -> Sought:
+    del call
+    limit = params.limit()
+
+    def find(source: Source, hints: Hints, context: Context) -> Response:
         chosen = _optional_selectors(params)
         found = [source.label_names(m, hints.start_ms, hints.end_ms) for m in chosen]
         return _limited(_merged(found), limit, context)
 
-    return await _answered(call, "labels", params, hints, context, find)
+    return _sought("labels", params, find)
 
 
 async def label_values(call: Call) -> Response:
     """``/api/v1/label/{name}/values``: the values of one label."""
-    params = params_at_once(call.request) or await read_params(call.request)
+    return await _answered(call, _label_values)
+
+
+def label_values_at_once(call: Call) -> Response | None:
+    """As ``series_at_once`` of ``label_values``."""
+    return _answered_at_once(call)
+
+
+def _label_values(call: Call, params: Params) -> Sought:
     name = unescape_name(call.request.captures["name"])
     if name == "" or not _is_utf8(name):
         raise api_error("bad_data", f'invalid label name: "{name}"')
     limit = params.limit()
-    hints = _time_range(params)
-    context = Context(strict=params.flag("strict"))
 
-    def find(source: Source) -> Response:
+    def find(source: Source, hints: Hints, context: Context) -> Response:
         chosen = _optional_selectors(params)
         found = [source.label_values(name, m, hints.start_ms, hints.end_ms) for m in chosen]
         return _limited(_merged(found), limit, context)
 
-    return await _answered(call, f"values of {name}", params, hints, context, find)
+    return _sought(f"values of {name}", params, find)
 
 
 def _merged(found: list[list[str]]) -> list[str]:
@@ -177,32 +226,79 @@ def unescape_name(name: str) -> str:
     return "".join(parts)
 
 
-async def _answered(
-    call: Call,
-    what: str,
-    params: Params,
-    hints: Hints,
-    context: Context,
-    find: Callable[[Source], Response],
-) -> Response:
-    """What *find* gives: made at once where that was quick before and takes no disk now."""
+def _sought(what: str, params: Params, find: Find) -> Sought:
+    return Sought("\n".join((what, *params.all("match[]"))), params.flag("strict"), find)
+
+
+async def _answered(call: Call, sought_by: Callable[[Call, Params], Sought]) -> Response:
+    """What the parameters of the request seek: found at once where that was quick before."""
+    known = _known(call)
+    if known is None:
+        params = params_at_once(call.request) or await read_params(call.request)
+        sought, hints = sought_by(call, params), _time_range(params)
+        remember(call, params, sought, _TIMES)
+    else:
+        sought, hints = known
     check_queue(call)
-    quick, tenant = call.house.quick, call.principal.tenant
-    kind = tenant, "\n".join((what, *params.all("match[]"))), 0, JSON
-
-    def found(source: Source) -> Response:
-        began = time.thread_time()
-        answer = find(source)
-        quick.learn(kind, time.thread_time() - began)
-        return answer
-
-    if quick.knows(kind) and call.house.store.is_open(tenant):
-        source = readable(call, context, tell_cuts=False)
-        if isinstance(source, View) and source.has_labels_in_memory(hints.start_ms, hints.end_ms):
-            return found(source)
+    found = _found_at_once(call, sought, hints)
+    if found is not None:
+        return found
     return await asyncio.get_running_loop().run_in_executor(
-        call.queries, lambda: found(readable(call, context, tell_cuts=False))
+        call.queries, _found, call, sought, hints
     )
+
+
+def _answered_at_once(call: Call) -> Response | None:
+    """As ``_answered`` where nobody has to wait; else None."""
+    known = _known(call)
+    if known is None:
+        return None
+    check_queue(call)
+    return _found_at_once(call, *known)
+
+
+def _known(call: Call) -> tuple[Sought, Hints] | None:
+    """What is sought, where only its times tell it from what was before."""
+    known: tuple[Sought, list[str]] | None = asked_again(call, _TIMES)
+    if known is None:
+        return None
+    sought, (start, end) = known
+    start_ms, end_ms = plain_time_ms(start), plain_time_ms(end)
+    if start_ms is None or end_ms is None:
+        return None
+    return sought, Hints(start_ms, end_ms, values=False)
+
+
+def _found_at_once(call: Call, sought: Sought, hints: Hints) -> Response | None:
+    """What is *sought*, if finding it was quick before and takes no disk now."""
+    tenant = call.principal.tenant
+    if not call.house.quick.knows(_like(tenant, sought)) or not call.house.store.is_open(tenant):
+        return None
+    context = Context(strict=sought.strict)
+    source = readable(call, context, tell_cuts=False)
+    if isinstance(source, View) and source.has_labels_in_memory(hints.start_ms, hints.end_ms):
+        return _found_in(call, source, sought, hints, context)
+    return None
+
+
+def _found(call: Call, sought: Sought, hints: Hints) -> Response:
+    context = Context(strict=sought.strict)
+    source = readable(call, context, tell_cuts=False)
+    return _found_in(call, source, sought, hints, context)
+
+
+def _found_in(
+    call: Call, source: Source, sought: Sought, hints: Hints, context: Context
+) -> Response:
+    began = time.thread_time()
+    response = sought.find(source, hints, context)
+    call.house.quick.learn(_like(call.principal.tenant, sought), time.thread_time() - began)
+    return response
+
+
+def _like(tenant: str, sought: Sought) -> Kind:
+    """What searches are told by that cost about the same."""
+    return tenant, sought.text, 0, JSON
 
 
 def _limited(found: list[Any], limit: int, context: Context) -> Response:

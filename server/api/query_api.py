@@ -42,20 +42,32 @@ WATCH_AFTER_SECONDS = 0.05
 
 async def query(call: Call) -> Response:
     """``/api/v1/query``: the value at one instant."""
-    asked = instant_again(call)
-    if asked is None:
+    question = instant_again(call)
+    if question is None:
         params = params_at_once(call.request) or await read_params(call.request)
-        asked = instant_asked(call, params)
-    return await _run(call, asked, "instant")
+        question = instant_asked(call, params)
+    return _run_here(call, *question) or await _run(call, *question)
+
+
+def query_at_once(call: Call) -> Response | None:
+    """As ``query`` where it came before in other times, and was quick; None for all else."""
+    question = instant_again(call)
+    return None if question is None else _run_here(call, *question)
 
 
 async def query_range(call: Call) -> Response:
     """``/api/v1/query_range``: the values at every step."""
-    asked = range_again(call)
-    if asked is None:
+    question = range_again(call)
+    if question is None:
         params = params_at_once(call.request) or await read_params(call.request)
-        asked = range_asked(call, params)
-    return await _run(call, asked, "range")
+        question = range_asked(call, params)
+    return _run_here(call, *question) or await _run(call, *question)
+
+
+def query_range_at_once(call: Call) -> Response | None:
+    """As ``query_at_once`` of ``query_range``."""
+    question = range_again(call)
+    return None if question is None else _run_here(call, *question)
 
 
 async def format_query(call: Call) -> Response:
@@ -83,11 +95,10 @@ async def _parsed(call: Call, printed: Callable[[Node], Any]) -> Response:
     return await asyncio.get_running_loop().run_in_executor(call.queries, formatted)
 
 
-async def _run(call: Call, asked: Asked, kind: str) -> Response:
-    """Evaluates here where that is quick, else in a worker; errors come as HttpErrors."""
+def _context(call: Call, asked: Asked, times: QueryTimes) -> Context:
+    """What the query may take; HttpError where it may not run."""
     check_queue(call)
-    length_ms = asked.times.end_ms - asked.times.start_ms if asked.times is not None else 0
-    limits = check_query(call, asked.query, int(length_ms))
+    limits = check_query(call, asked.query, times.range_ms)
     context = Context(
         deadline=time.monotonic() + asked.timeout_ms / 1000,
         max_samples=limits.max_samples_per_query or call.house.options.max_samples,
@@ -95,68 +106,58 @@ async def _run(call: Call, asked: Asked, kind: str) -> Response:
     )
     if asked.stats:
         context.step_samples = {}
-    try:
-        whole = _quickly(call, asked, context, kind)
-        if whole is None:
-            return await _by_worker(call, asked, context, kind)
-    except Exception as error:
-        refusal = refusal_of(call, asked.timeout_ms, error)
-        if refusal is None:
-            raise
-        raise refusal from None
-    return Response(whole, content_type=asked.content_type)
+    return context
 
 
-def _quickly(call: Call, asked: Asked, context: Context, kind: str) -> bytes | None:
+def _run_here(call: Call, asked: Asked, times: QueryTimes) -> Response | None:
     """The answer, made at once where the same query was quick before; None for the others."""
     house, tenant = call.house, call.principal.tenant
-    like = _like(call, asked)
+    like = _like(call, asked, times)
     # What is not open has to be looked for on the disk.
     if not house.quick.knows(like) or not house.store.is_open(tenant):
         return None
+    context = _context(call, asked, times)
     most = context.max_samples
     context.max_samples, context.memory_only = min(most, QUICK_SAMPLES), True
     try:
         with Watched(context):
-            whole, rest = _answer_slices(call, asked, context, like)
+            whole, rest = _answer_slices(call, asked, times, context, like)
     except (TooManySamples, NotInMemory):
         house.quick.forget(like)
-        context.samples_read = 0
         return None
-    except Exception:
-        house.metrics.queries.answered(kind, tenant, context, context.began_seconds)
-        raise
-    finally:
-        context.max_samples, context.memory_only = most, False
+    except Exception as error:
+        house.metrics.queries.answered(_kind(times), tenant, context, context.began_seconds)
+        raise _refused(call, asked, error) from None
     if rest is not None:
         whole += b"".join(rest)
-    house.metrics.queries.answered(kind, tenant, context, context.began_seconds)
-    return whole
+    house.metrics.queries.answered(_kind(times), tenant, context, context.began_seconds)
+    return Response(whole, content_type=asked.content_type)
 
 
-async def _by_worker(call: Call, asked: Asked, context: Context, kind: str) -> Response:
+async def _run(call: Call, asked: Asked, times: QueryTimes) -> Response:
     """The answer as a worker makes it; the asker's leaving cancels."""
     loop = asyncio.get_running_loop()
     tenant = call.principal.tenant
+    context = _context(call, asked, times)
 
     def org() -> str:
         return tenant if call.house.store.is_open(tenant) else ""
 
-    with call.house.metrics.queries.asked(kind, org, context) as asking:
+    with call.house.metrics.queries.asked(_kind(times), org, context) as asking:
         watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
 
         def work() -> tuple[bytes, Iterator[bytes] | None]:
             asking.begins()
             context.queued_seconds = time.monotonic() - context.began_seconds
             context.began_seconds = time.monotonic()
-            return _answer_slices(call, asked, context, _like(call, asked))
+            return _answer_slices(call, asked, times, context, _like(call, asked, times))
 
         try:
             first, rest = await loop.run_in_executor(call.queries, work)
-        except BaseException:
+        except BaseException as error:
             context.cancelled.set()
             watch.cancel()
-            raise
+            raise _refused(call, asked, error) from None
     if rest is None:
         watch.cancel()
         return Response(first, content_type=asked.content_type)
@@ -164,10 +165,19 @@ async def _by_worker(call: Call, asked: Asked, context: Context, kind: str) -> R
     return Response(pieces, content_type=asked.content_type)
 
 
-def _like(call: Call, asked: Asked) -> Kind:
+def _refused(call: Call, asked: Asked, error: BaseException) -> BaseException:
+    """*error* as the asker hears it."""
+    return refusal_of(call, asked.timeout_ms, error) or error
+
+
+def _like(call: Call, asked: Asked, times: QueryTimes) -> Kind:
     """What queries are told by that cost about the same."""
-    steps = asked.times.grid.count if asked.times is not None else 0
+    steps = times.grid.count if times.is_range else 0
     return call.principal.tenant, asked.query, steps, asked.content_type
+
+
+def _kind(times: QueryTimes) -> str:
+    return "range" if times.is_range else "instant"
 
 
 def _watch(call: Call, context: Context, loop: asyncio.AbstractEventLoop) -> None:
@@ -184,15 +194,15 @@ _watchers: set[asyncio.Task[None]] = set()
 
 
 def _answer_slices(
-    call: Call, asked: Asked, context: Context, like: Kind
+    call: Call, asked: Asked, times: QueryTimes, context: Context, like: Kind
 ) -> tuple[bytes, Iterator[bytes] | None]:
     """The whole body of the answer, or its beginning and the rest of it."""
     if asked.explain:
         return dumps(
-            {"status": "success", "data": {"plan": _explained(call, asked, context)}}
+            {"status": "success", "data": {"plan": _explained(call, asked, times, context)}}
         ), None
     began = time.thread_time()
-    answer = _evaluate(call, asked, context)
+    answer = _evaluate(call, asked, times, context)
     first, rest = begun(_body(answer, asked, context))
     is_usual = not (context.touched_disk or context.reused_steps)
     if rest is None and is_usual and context.peak_samples <= QUICK_SAMPLES:
@@ -206,31 +216,30 @@ def _engine(call: Call, asked: Asked) -> Engine:
     return call.house.engine
 
 
-def _explained(call: Call, asked: Asked, context: Context) -> dict[str, Any]:
+def _explained(call: Call, asked: Asked, times: QueryTimes, context: Context) -> dict[str, Any]:
     """The plan and what it would read; nothing is read."""
     source = few_series(call, readable(call, context))
-    times = asked.times or QueryTimes.instant(asked.at_ms)
     return _engine(call, asked).explain(source, asked.query, times, context)
 
 
-def _evaluate(call: Call, asked: Asked, context: Context) -> Answer:
+def _evaluate(call: Call, asked: Asked, times: QueryTimes, context: Context) -> Answer:
     engine, analyze = _engine(call, asked), asked.analyze
     context.check()
-    if asked.times is None:
+    if not times.is_range:
         source = few_series(call, readable(call, context))
-        return engine.instant(source, asked.query, asked.at_ms, context, analyze=analyze)
+        return engine.instant(source, asked.query, times.start_ms, context, analyze=analyze)
     cached = None
-    if not context.memory_only and asked.may_be_cached:
-        cached = cached_query(call, asked.query, asked.times, engine)
+    if not context.memory_only and asked.may_be_cached(times):
+        cached = cached_query(call, asked.query, times, engine)
     source = few_series(call, readable(call, context))
-    times = clamp_steps(call, asked.times, context)
-    if times is None:
+    reachable = clamp_steps(call, times, context)
+    if reachable is None:
         parse(asked.query)
-        nothing = Matrix.empty(asked.times.grid.count)
-        return Answer(ValueType.MATRIX, nothing, asked.times.grid, [*context.warnings], [])
+        nothing = Matrix.empty(times.grid.count)
+        return Answer(ValueType.MATRIX, nothing, times.grid, [*context.warnings], [])
     if cached is not None:
-        return cached.answer(source, times, context)
-    return engine.range(source, asked.query, times, context, analyze=analyze)
+        return cached.answer(source, reachable, context)
+    return engine.range(source, asked.query, reachable, context, analyze=analyze)
 
 
 def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:

@@ -5,13 +5,14 @@ again. Dashboards ask so.
 from typing import Any
 
 from server.heads import Head
+from server.http import HEAD, Scope
 
 MAX_SHAPES = 1024
 """So many are remembered, ..."""
 MAX_SHAPE_BYTES = 4096
 """... none of them longer than this."""
 
-Key = tuple[Head, tuple[bytes, ...], bytes]
+Key = tuple[Head, str, tuple[bytes, ...], bytes]
 
 Shape = tuple[Key, list[str]]
 """A query string without some values, and these."""
@@ -36,12 +37,16 @@ class Shapes:
         self._known[key] = asked
 
 
-def shape_of(head: Head, query: bytes, names: tuple[bytes, ...]) -> Shape | None:
-    """The shape of a *query* string that came with *head*, without the values of *names*.
+def shape_of(scope: Scope, names: tuple[bytes, ...]) -> Shape | None:
+    """The shape of the query string of *scope*, without the values of *names*.
 
     A name is that of a parameter with its ``=``. None where one is not there or may be part of
-    something else, or where the rest is long.
+    something else, where the rest is long, and where the head is none that is known.
     """
+    head: Head | None = scope.get(HEAD)
+    if head is None:
+        return None
+    query: bytes = scope["query_string"]
     values = []
     for name in names:
         at = query.find(name)
@@ -53,4 +58,6 @@ def shape_of(head: Head, query: bytes, names: tuple[bytes, ...]) -> Shape | None
             end = len(query)
         values.append(query[start:end].decode("latin-1"))
         query = query[:start] + query[end:]
-    return ((head, names, query), values) if len(query) <= MAX_SHAPE_BYTES else None
+    if len(query) > MAX_SHAPE_BYTES:
+        return None
+    return (head, scope["path"], names, query), values

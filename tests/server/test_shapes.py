@@ -6,13 +6,15 @@ from server.api import query_api
 from server.api.params import Params, params_at_once
 from server.api.shapes import MAX_SHAPE_BYTES, MAX_SHAPES, Shapes, shape_of
 from server.heads import Head
-from server.http import Request
+from server.http import HEAD, Request, Scope
 from tests.server.conftest import NOW_MS, Asker, up
 
 NOW = NOW_MS // 1000
 INSTANT = "/api/v1/query?"
 RANGE = "/api/v1/query_range?"
-HEAD = Head([(b"host", b"x")])
+NAMES = "/api/v1/labels?"
+SERIES = "/api/v1/series?"
+KNOWN = Head([(b"host", b"x")])
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,12 @@ HEAD = Head([(b"host", b"x")])
         [f"{RANGE}query=up&start={NOW - k}&end={NOW}&step=0.0015" for k in (0, 16, 15)],
         [f"{RANGE}query=up&start={start}&end={NOW}&step=1" for start in (NOW, NOW - 11_001, 0)],
         [f"{RANGE}query=up&start=x{k}&end={NOW}&step=15" for k in ("", "")],
+        [f"{NAMES}start={NOW - k}&end={NOW}{more}" for k in (60, 0) for more in ("", "&limit=1")],
+        [f"{NAMES}start={start}&end={NOW}&match[]=up" for start in (NOW, NOW + 60, "x", "-1", "")],
+        [f"/api/v1/label/{name}/values?start={NOW}&end={NOW}" for name in ("job", "instance", "")],
+        [f"{SERIES}match[]={text}&start={NOW}&end={NOW}" for text in ("up", "{", "down", "{}")],
+        [f"{SERIES}match[]=up&start={NOW + k}&end={NOW + k}&limit=1" for k in (0, 60, 86_400)],
+        [f"{SERIES}start={NOW}&end={NOW}" for _ in range(2)],
     ],
 )
 def test_answers_are_the_same_as_without_a_memory(asker: Asker, questions: list[str]) -> None:
@@ -82,22 +90,27 @@ def test_only_the_times_of_a_known_question_are_read(
     assert len(read) == 5
 
 
+def _scope(query: bytes, **more: object) -> Scope:
+    return {"path": "/a", "query_string": query, HEAD: KNOWN, **more}
+
+
 def test_shapes() -> None:
     """The values are cut out of the query string, where nothing is doubtful."""
     names = (b"start=", b"end=")
-    assert shape_of(HEAD, b"start=1&a=b&end=2.5", names) == (
-        (HEAD, names, b"start=&a=b&end="),
+    assert shape_of(_scope(b"start=1&a=b&end=2.5"), names) == (
+        (KNOWN, "/a", names, b"start=&a=b&end="),
         ["1", "2.5"],
     )
     for doubtful in (b"start=1", b"xstart=1&end=2", b"query=start=1&end=2", b""):
-        assert shape_of(HEAD, doubtful, names) is None
-    assert shape_of(HEAD, b"time=1&a=" + b"b" * MAX_SHAPE_BYTES, (b"time=",)) is None
+        assert shape_of(_scope(doubtful), names) is None
+    assert shape_of(_scope(b"time=1&a=" + b"b" * MAX_SHAPE_BYTES), (b"time=",)) is None
+    assert shape_of({"path": "/a", "query_string": b"time=1"}, (b"time=",)) is None
 
 
 def test_no_more_than_so_many_are_remembered() -> None:
     """The oldest goes."""
     shapes = Shapes()
-    keys = [(HEAD, (b"time=",), b"%d" % number) for number in range(MAX_SHAPES + 1)]
+    keys = [(KNOWN, "/a", (b"time=",), b"%d" % number) for number in range(MAX_SHAPES + 1)]
     for key in keys:
         shapes.put(key, key)
     assert [shapes.get(key) for key in keys] == [None, *keys[1:]]
