@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promql.kernel_helpers import longest_row
-from series.jit import helper, kernel
+from series.jit import callee, helper, kernel
 
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
@@ -25,6 +25,38 @@ _WINDOWS = "f8[::1], i8[::1], i8[::1], i4[:, ::1], i4[:, ::1]"
 _OUT = "f8[:, ::1], b1[:, ::1]"
 
 
+@helper
+def _first_after(times_ms: I8, at: int, stride: int, end: int, bound: int) -> int:
+    """The first of the times from *at* up to *end* that is above *bound*, else *end*.
+
+    Mostly it stands *stride* behind *at*, as far as at the step before.
+    """
+    guess = at + stride
+    if guess < end and times_ms[guess] > bound and (stride == 0 or times_ms[guess - 1] <= bound):
+        return guess
+    while at < end and times_ms[at] <= bound:
+        at += 1
+    return at
+
+
+@helper
+def _bound(
+    times_ms: I8, starts: I8, lengths: I8, ends_ms: I8, range_ms: int, lows: I4, highs: I4
+) -> None:
+    """See ``window_bounds``."""
+    for c in range(len(starts)):
+        times = times_ms[starts[c] : starts[c] + lengths[c]]
+        low = high = low_stride = high_stride = 0
+        for k in range(len(ends_ms)):
+            end = ends_ms[k]
+            moved = _first_after(times, high, high_stride, len(times), end)
+            high, high_stride = moved, moved - high
+            moved = _first_after(times, low, low_stride, high, end - range_ms)
+            low, low_stride = moved, moved - low
+            lows[c, k] = low
+            highs[c, k] = high
+
+
 @kernel("void(i8[::1], i8[::1], i8[::1], i8[::1], i8, i4[:, ::1], i4[:, ::1])")
 def window_bounds(
     times_ms: I8, starts: I8, lengths: I8, ends_ms: I8, range_ms: int, lows: I4, highs: I4
@@ -33,17 +65,7 @@ def window_bounds(
 
     *ends_ms* never falls; column c is ``times_ms[starts[c] : starts[c] + lengths[c]]``.
     """
-    for c in range(len(starts)):
-        low = high = 0
-        start, length = starts[c], lengths[c]
-        for k in range(len(ends_ms)):
-            end = ends_ms[k]
-            while high < length and times_ms[start + high] <= end:
-                high += 1
-            while low < high and times_ms[start + low] <= end - range_ms:
-                low += 1
-            lows[c, k] = low
-            highs[c, k] = high
+    _bound(times_ms, starts, lengths, ends_ms, range_ms, lows, highs)
 
 
 @kernel("b1(u8[::1], u8)")
@@ -137,8 +159,8 @@ def _extrapolate_near_zero(firsts: F8, spans: F8, divisor: float, out: F8) -> No
                 out[k] = result * ((sampled + to_zero + spans[2, k]) / sampled / divisor)
 
 
-@kernel(f"void({_WINDOWS}, i8[::1], i8[::1], i8[::1], i8, b1, b1, {_OUT})")
-def extrapolated_rate(
+@callee
+def _extrapolate(
     values: F8,
     offsets: I8,
     columns: I8,
@@ -153,7 +175,7 @@ def extrapolated_rate(
     out: F8,
     present: B1,
 ) -> None:
-    """rate, increase (counters) and delta: the difference extrapolated to the window's edges.
+    """See ``extrapolated_rate``.
 
     Loops over the steps of most rows are without branches, so that several are taken at once.
     """
@@ -200,6 +222,62 @@ def extrapolated_rate(
         else:
             for k in range(steps):
                 out[r, k] *= spans[column, 3, k]
+
+
+@kernel(f"void({_WINDOWS}, i8[::1], i8[::1], i8[::1], i8, b1, b1, {_OUT})")
+def extrapolated_rate(
+    values: F8,
+    offsets: I8,
+    columns: I8,
+    lows: I4,
+    highs: I4,
+    times_ms: I8,
+    time_starts: I8,
+    ends_ms: I8,
+    range_ms: int,
+    is_counter: bool,
+    is_rate: bool,
+    out: F8,
+    present: B1,
+) -> None:
+    """rate, increase (counters) and delta: the difference extrapolated to the window's edges."""
+    _extrapolate(
+        values, offsets, columns, lows, highs, times_ms, time_starts, ends_ms, range_ms,
+        is_counter, is_rate, out, present,
+    )  # fmt: skip
+
+
+@kernel("Tuple((f8, i8))(f8[::1], i8[::1], i8, i8, b1, b1, u8)")
+def rate_at(
+    values: F8,
+    times_ms: I8,
+    end_ms: int,
+    range_ms: int,
+    is_counter: bool,
+    is_rate: bool,
+    stale: int,
+) -> tuple[float, int]:
+    """``extrapolated_rate`` of one row's window that ends at *end_ms*: the value and how many
+    samples are in the window; fewer than 2 have none. -1 of them where any of *values* is *stale*,
+    which is for others to sort out.
+    """
+    bits = values.view(np.uint64)
+    for i in range(len(bits)):
+        if bits[i] == stale:
+            return 0.0, -1
+    one = np.zeros(1, dtype=np.int64)
+    bounds = np.empty((2, 1, 1), dtype=np.int32)
+    ends_ms = np.full(1, end_ms, dtype=np.int64)
+    lengths = np.full(1, len(times_ms), dtype=np.int64)
+    _bound(times_ms, one, lengths, ends_ms, range_ms, bounds[0], bounds[1])
+    offsets = np.array([0, len(values)], dtype=np.int64)
+    out = np.empty((1, 1))
+    present = np.empty((1, 1), dtype=np.bool_)
+    _extrapolate(
+        values, offsets, one, bounds[0], bounds[1], times_ms, one, ends_ms, range_ms,
+        is_counter, is_rate, out, present,
+    )  # fmt: skip
+    return out[0, 0], bounds[1, 0, 0] - bounds[0, 0, 0]
 
 
 @kernel(f"void({_WINDOWS}, i8[::1], i8[::1], b1, {_OUT})")

@@ -18,8 +18,9 @@ from promql.matrix import Matrix
 from promql.notes import Notes
 from promql.parser import MAX_CACHED_CHARACTERS, parse
 from promql.rollup import ROLLUPS, Windows
+from promql.rollup_kernels import rate_at
 from promql.rollup_notes import COUNTER_RATES, note_non_counters
-from series.batch import SeriesBatch
+from series.batch import STALE_NAN_BITS, SeriesBatch
 from series.frame import LabelFrame
 from series.grid import Grid
 from series.labels import METADATA_LABELS
@@ -30,6 +31,9 @@ Resolved = dict[Hashable, Selection]
 """What selectors have found, by their matchers and hints."""
 
 _ONE_ROW = slice(0, 1)
+_POINT, _NO_POINT = np.ones((1, 1), dtype=np.bool_), np.zeros((1, 1), dtype=np.bool_)
+_RATES = {"rate": (True, True), "increase": (True, False), "delta": (False, False)}
+"""Whether it is of a counter, and by the second."""
 _ELSEWHERE = frozenset(("absent_over_time",))
 """Functions that give something where nothing is found."""
 
@@ -78,9 +82,8 @@ class Straight:
             return None
         context.samples_read += batch.sample_count
         if self.call:
-            matrix = self._rolled(frame, batch, ends, Env(
-                options, notes, context, grid, times, self.span
-            ))  # fmt: skip
+            env = Env(options, notes, context, grid, times, self.span)
+            matrix = self._named(self._rolled(frame, batch, ends, grid, context), env)
         elif grid.count == 1:
             return self._point(frame, batch, ends.start_ms, options, context)
         else:
@@ -108,24 +111,36 @@ class Straight:
         context.hold(0 if matrix is None else 1)
         return Matrix.empty(1) if matrix is None else matrix
 
-    def _rolled(self, frame: LabelFrame, batch: SeriesBatch, ends: Grid, env: Env) -> Matrix:
-        rollup = ROLLUPS[self.call]
+    def _rolled(
+        self, frame: LabelFrame, batch: SeriesBatch, ends: Grid, evaluated: Grid, context: Context
+    ) -> Matrix:
+        """The function's values, still with the name of the metric."""
+        if ends.count == 1 and self.call in _RATES:
+            values, times_ms = batch.values, batch.row_times_ms(0)
+            value, count = rate_at(
+                values, times_ms, ends.start_ms, self.range_ms, *_RATES[self.call], STALE_NAN_BITS
+            )
+            if count >= 0:
+                context.hold(count)
+                return Matrix(frame, np.array([[value]]), _POINT if count > 1 else _NO_POINT)
         ends_ms = ends.times_ms()
-        evaluated_ms = env.grid.times_ms() if self.offset_ms else ends_ms
+        evaluated_ms = evaluated.times_ms() if self.offset_ms else ends_ms
         windows = Windows.over(batch, ends_ms, evaluated_ms, self.range_ms)
-        env.context.hold(windows.largest())
-        values, present = rollup.over(windows, (), env.context)
-        matrix = Matrix(frame, values, present)
+        context.hold(windows.largest())
+        return Matrix(frame, *ROLLUPS[self.call].over(windows, (), context))
+
+    def _named(self, matrix: Matrix, env: Env) -> Matrix:
+        """*matrix* with the names that a function leaves, once it is known what to say of them."""
         if self.call in COUNTER_RATES:
             note_non_counters(matrix, env)
-        if rollup.keeps_name:
+        if ROLLUPS[self.call].keeps_name:
             return matrix
-        return Matrix(frame.drop(METADATA_LABELS), values, present)
+        return Matrix(matrix.frame.drop(METADATA_LABELS), matrix.values, matrix.present)
 
 
 def resolved_key(matchers: tuple[Matcher, ...], hints: Hints) -> Hashable:
     """What a selector's finds depend on within one query."""
-    return matchers, hints.start_ms, hints.end_ms, hints.newest
+    return matchers, hints.start_ms, hints.end_ms, hints.newest, hints.values
 
 
 def straight(query: str, options: Options, context: Context) -> Straight | None:

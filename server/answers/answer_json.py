@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from promql.answer import Answer, Raw
+from promql.ast import ValueType
 from promql.matrix import Matrix, ScalarRow, Text
 from server.answers import result_json
 from server.http import dumps
@@ -29,21 +30,26 @@ def limited(answer: Answer, limit: int) -> Answer:
     return replace(answer, value=first, warnings=[TRUNCATED, *answer.warnings])
 
 
+def short(answer: Answer) -> bytes | None:
+    """The whole JSON of a vector of few floats; None for all else, which ``slices`` writes."""
+    value = answer.value
+    if answer.type is not ValueType.VECTOR or not isinstance(value, Matrix):
+        return None
+    if value.series_count > result_json.FEW or value.histogram_ids is not None:
+        return None
+    rows = result_json.few(value.frame, answer.grid.start_ms, value.values[:, 0].tolist())
+    return b"".join((_OPENING % b"vector", rows, _closing(answer, {})))
+
+
 def slices(answer: Answer, extra: Mapping[str, Any]) -> Iterator[bytes]:
     """The whole JSON answer; *extra* are further members of its ``data``."""
     kind = answer.result_type
-    opening = b'{"status":"success","data":{"resultType":"%b","result":' % kind.encode()
-    value = answer.value
-    if kind == "vector" and isinstance(value, Matrix) and value.histogram_ids is None:
-        values = value.values[:, 0].tolist()
-        if len(values) <= result_json.FEW:
-            times_ms = [answer.grid.start_ms] * len(values)
-            few = result_json.few(value.frame, times_ms, values)
-            yield b"".join((opening, few, _closing(answer, extra)))
-            return
-    yield opening
+    yield _OPENING % kind.encode()
     yield from _result(answer, kind)
     yield _closing(answer, extra)
+
+
+_OPENING = b'{"status":"success","data":{"resultType":"%b","result":'
 
 
 def _closing(answer: Answer, extra: Mapping[str, Any]) -> bytes:

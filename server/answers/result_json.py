@@ -73,9 +73,6 @@ def vector(
     *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*, *ids*
     int64[S] says which of *histograms* a value is (-1: a float).
     """
-    if ids is None and len(values) <= FEW:
-        yield few(frame, times_ms.tolist(), values.tolist())
-        return
     rows = np.arange(len(values), dtype=np.int64)
     prefixes = _prefixes(times_ms)
     yield b"["
@@ -94,12 +91,12 @@ def vector(
     yield b"]"
 
 
-def few(frame: LabelFrame, times_ms: list[int], values: list[float]) -> bytes:
-    """As ``vector`` for up to FEW series."""
-    points = zip(_head_texts(frame, b'"value":'), times_ms, values, strict=True)
+def few(frame: LabelFrame, time_ms: int, values: list[float]) -> bytes:
+    """As ``vector`` for up to FEW series, which are all of one time."""
+    time = _series_time(time_ms)
+    points = zip(_head_texts(frame, b'"value":'), values, strict=True)
     return b"[%b]" % b",".join(
-        b'%b[%b,"%b"]}' % (head, _series_time(time_ms), format_value(value).encode())
-        for head, time_ms, value in points
+        [b'%b[%b,"%b"]}' % (head, time, format_value(value).encode()) for head, value in points]
     )
 
 

@@ -4,7 +4,7 @@ The order in which they are checked and the words of the errors follow web/api/v
 Prometheus 3.14.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from promql.env import QueryTimes
 from server.api.again import asked_again, remember
@@ -42,6 +42,12 @@ class Asked:
     arrow: bool = False
     strict: bool = False
     nocache: bool = False
+    is_plain: bool = field(init=False)
+    """Whether the answer is JSON and holds what the query comes to, and nothing else."""
+
+    def __post_init__(self) -> None:
+        extras = self.limit or self.stats or self.warnings or self.explain or self.analyze
+        self.is_plain = not (extras or self.arrow)
 
     def may_be_cached(self, times: QueryTimes) -> bool:
         """Whether steps of the answer may be known from before, and be kept."""

@@ -203,7 +203,8 @@ def _answer_slices(
         ), None
     began = time.thread_time()
     answer = _evaluate(call, asked, times, context)
-    first, rest = begun(_body(answer, asked, context))
+    whole = answer_json.short(answer) if asked.is_plain else None
+    first, rest = begun(_body(answer, asked, context)) if whole is None else (whole, None)
     is_usual = not (context.touched_disk or context.reused_steps)
     if rest is None and is_usual and context.peak_samples <= QUICK_SAMPLES:
         call.house.quick.learn(like, time.thread_time() - began)
