@@ -30,6 +30,9 @@ VERSION = 1
 _MAX_ROOM = 1 << 26
 """The most buckets or custom bounds that one chunk may come to."""
 
+_SAMPLES_A_BYTE = 4
+"""No sample takes less than a bit for its time and one for its value."""
+
 TROUBLES = {
     OUTSIDE: "it does not lie within its file",
     MISMATCH: "checksum mismatch",
@@ -87,6 +90,7 @@ def read_chunks(segments: Sequence[Bytes], refs: NDArray[np.uint64]) -> ChunkCol
         )
         begins[chosen], ends[chosen] = own_begins, own_ends
         encodings[chosen], counts[chosen], found[chosen] = own, sizes, states
+    found[(found == SOUND) & (counts > _SAMPLES_A_BYTE * (ends - begins))] = MALFORMED
     counts[found != SOUND] = 0
     places = np.cumsum(counts) - counts
     total = int(counts.sum())

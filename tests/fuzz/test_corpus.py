@@ -27,6 +27,7 @@ def test_kept_inputs_are_read_or_refused(name: str) -> None:
     ("name", "file", "words"),
     [
         ("snappy", "found-empty-with-more", "snappy: corrupt input"),
+        ("prometheus_chunk", "found-many-samples", "it ends before its samples do"),
         ("openmetrics", "found-exemplar-value-beyond-float64", "value out of range"),
         ("openmetrics", "found-exemplar-time-beyond-int64", "invalid exemplar timestamp"),
         ("otlp_json", "found-deep-integer", "timeUnixNano: not an integer"),
