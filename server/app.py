@@ -93,14 +93,13 @@ class App:
         route, captures = found
         request = Request(scope, nothing_comes)
         request.captures = captures
-        org = ""
+        principal = self._house.gate.recall(request, route.need)
+        if principal is None:
+            return None
+        org = principal.tenant
         try:
-            principal = self._house.gate.admit(request, route.need)
-            org = principal.tenant
             response = answer(Call(request, principal, self._house))
         except Exception as error:
-            if isinstance(error, HttpError) and error.delay_seconds:
-                return None
             response = _response_to(error, request, org)
         if response is None:
             return None

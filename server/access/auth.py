@@ -67,6 +67,10 @@ class Gate(Protocol):
         """The Principal of *request*; HttpError 400, 401 or 403 where it may not do *need*."""
         ...
 
+    def recall(self, request: Request, need: Need) -> Principal | None:
+        """As ``admit`` where a request of the same head was admitted before and would be now."""
+        ...
+
 
 class OpenGate:
     """No keys: everybody on this machine may do everything.
@@ -75,18 +79,19 @@ class OpenGate:
     """
 
     def __init__(self) -> None:
-        self._admitted: dict[Head, Principal] = {}
+        self._admitted: dict[Head | None, Principal] = {}
 
     def admit(self, request: Request, need: Need) -> Principal:
-        del need
-        head = request.scope.get(HEAD)
-        if head is None:
-            return self._judged(request)
-        principal = self._admitted.get(head)
+        principal = self.recall(request, need)
         if principal is None:
             principal = self._judged(request)
-            _remember(self._admitted, head, principal)
+            if (head := request.scope.get(HEAD)) is not None:
+                _remember(self._admitted, head, principal)
         return principal
+
+    def recall(self, request: Request, need: Need) -> Principal | None:
+        del need
+        return self._admitted.get(request.scope.get(HEAD))
 
     def _judged(self, request: Request) -> Principal:
         if not request.header_names.isdisjoint(_PROXY_HEADERS):
@@ -112,19 +117,22 @@ class KeyGate:
     def __init__(self, keys: KeyRing) -> None:
         self.keys = keys
         self.throttle = Throttle()
-        self._admitted: dict[tuple[Head, Need], tuple[str, Principal]] = {}
+        self._admitted: dict[tuple[Head | None, Need], tuple[str, Principal]] = {}
 
     def admit(self, request: Request, need: Need) -> Principal:
-        head = request.scope.get(HEAD)
-        if head is None:
-            return self._judged(request, need)[1]
-        if (known := self._admitted.get((head, need))) is not None:
-            secret, principal = known
-            if self._find(request, secret) is principal.key:
-                return principal
+        if (principal := self.recall(request, need)) is not None:
+            return principal
         known = self._judged(request, need)
-        _remember(self._admitted, (head, need), known)
+        if (head := request.scope.get(HEAD)) is not None:
+            _remember(self._admitted, (head, need), known)
         return known[1]
+
+    def recall(self, request: Request, need: Need) -> Principal | None:
+        known = self._admitted.get((request.scope.get(HEAD), need))
+        if known is None:
+            return None
+        secret, principal = known
+        return principal if self._find(request, secret) is principal.key else None
 
     def _judged(self, request: Request, need: Need) -> tuple[str, Principal]:
         """The key that *request* brings, and who that makes its asker."""

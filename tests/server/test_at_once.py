@@ -3,13 +3,17 @@
 import asyncio
 import logging
 import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from server import connection
+from server.access.auth import KeyGate
+from server.access.keys import Role, create_key, load_keys, revoke_key
 from server.app import App
 from server.heads import Heads
-from server.http import HttpError, Receive, Response, Scope, Send
+from server.http import Receive, Scope, Send
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.server.test_connection import connected
 
@@ -145,19 +149,26 @@ def test_an_answer_at_once_is_logged_as_others_are(
     assert shown[0] == shown[3]
 
 
-def test_a_wrong_key_waits_as_long_as_ever(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refusals that are delayed take the long way."""
-
-    def refuse(*_: object) -> None:
-        raise HttpError(Response(status=401), delay_seconds=1.0)
-
-    url = f"/api/v1/query?query=up&time={NOW}"
-    asker.get(url)
-    asker.get(url)
-    head = next(iter(asker.heads.values()))
-    scope: Scope = {
-        "method": "GET", "path": "/api/v1/query", "query_string": b"query=up&time=1",
-        "headers": head.headers, "o11y.head": head,
-    }  # fmt: skip
-    monkeypatch.setattr(asker.house.gate, "admit", refuse)
-    assert asker.app.at_once(scope) is None
+def test_keys_that_are_not_admitted_take_the_long_way(
+    make_asker: Callable[..., Asker], tmp_path: Path
+) -> None:
+    """A wrong key is refused there, after its delay, once for each request; one that was removed
+    no longer recalls what it was."""
+    keys = tmp_path / "keys.json"
+    secret = create_key(keys, "acme", Role.ADMIN)
+    asker = make_asker(keys_file=keys)
+    target = f"/api/v1/query?query=1&time={NOW}"
+    admitted = {"authorization": f"Bearer {secret}"}
+    assert asker.write(up("a", 1), headers=admitted).status_code == 204
+    for _ in range(4):
+        assert asker.get(target, admitted).status_code == 200
+    assert asker.at_once
+    before = asker.at_once
+    for _ in range(3):
+        assert asker.get(target, {"authorization": "Bearer hk-wrong"}).status_code == 401
+    revoke_key(keys, load_keys(keys)[0].id)
+    gate = asker.house.gate
+    assert isinstance(gate, KeyGate)
+    gate.keys.forget()
+    assert asker.get(target, admitted).status_code == 401
+    assert asker.at_once == before
