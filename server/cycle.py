@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from server.http import Message, Scope
 
 _COPIED = 1 << 16
-"""Pieces of a body up to here are put into one with the marks of their chunk."""
+"""Bodies, and pieces of them, up to here are put into one with what precedes them."""
 
 
 class Cycle(RequestResponseCycle):
@@ -74,7 +74,10 @@ class Cycle(RequestResponseCycle):
         self.response_started = self.response_complete = True
         opening = _openings.of(status, self.default_headers)
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((opening, lines, end, body)))
+        if len(body) > _COPIED:
+            self.transport.writelines((b"".join((opening, lines, end)), body))
+        else:
+            self.transport.write(b"".join((opening, lines, end, body)))
         if self._event is not None:
             self._event.set()
         # They lead back here, and without a circle the memory is free at once.

@@ -11,6 +11,7 @@ from promql.answer import Answer, Raw
 from promql.ast import ValueType
 from promql.matrix import Matrix, ScalarRow, Text
 from server.answers import result_json
+from server.answers.result_json import Slice
 from server.http import dumps
 
 TRUNCATED = "results truncated due to limit"
@@ -41,7 +42,7 @@ def short(answer: Answer) -> bytes | None:
     return b"".join((_OPENING % b"vector", rows, _closing(answer, {})))
 
 
-def slices(answer: Answer, extra: Mapping[str, Any]) -> Iterator[bytes]:
+def slices(answer: Answer, extra: Mapping[str, Any]) -> Iterator[Slice]:
     """The whole JSON answer; *extra* are further members of its ``data``."""
     kind = answer.result_type
     yield _OPENING % kind.encode()
@@ -71,7 +72,7 @@ def as_object(answer: Answer) -> dict[str, Any]:
     return whole
 
 
-def _result(answer: Answer, kind: str) -> Iterator[bytes]:
+def _result(answer: Answer, kind: str) -> Iterator[Slice]:
     start_ms = answer.grid.start_ms
     match answer.value:
         case Raw(frame, batch):

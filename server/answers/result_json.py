@@ -22,6 +22,9 @@ from server.http import dumps
 SLICE_POINTS = 16_000
 """Points a slice, of about half a megabyte: it stays in the processor's cache until it is sent."""
 
+Slice = bytes | memoryview
+"""A part of an answer; where it is long it has not been copied to bytes of its own."""
+
 Values = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
@@ -67,7 +70,7 @@ def vector(
     values: Values,
     ids: Numbers | None = None,
     histograms: Histograms | None = None,
-) -> Iterator[bytes]:
+) -> Iterator[Slice]:
     """Slices of the JSON array of an instant vector.
 
     *times_ms* int64[S] and *values* float64[S] are those of the S series of *frame*, *ids*
@@ -114,7 +117,7 @@ def matrix(
     present: NDArray[np.bool_],
     ids: Numbers | None = None,
     histograms: Histograms | None = None,
-) -> Iterator[bytes]:
+) -> Iterator[Slice]:
     """Slices of the JSON array of a range query's answer.
 
     *times_ms* int64[T] are the steps, *values* and *present* are [S, T], and *ids* [S, T] says
@@ -139,7 +142,7 @@ def matrix(
     yield b"]"
 
 
-def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[bytes]:
+def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[Slice]:
     """Slices of the JSON array of raw samples; the rows of *batch* are the series of *frame*.
 
     Series without samples are left out.
@@ -224,7 +227,7 @@ def _written(
     *,
     begins: bool,
     times_a_row: int = 0,
-) -> bytes:
+) -> memoryview:
     """The series of *rows*, each behind a comma but for the first where the array *begins*."""
     points = len(rows) * values.shape[1]
     room = int(heads[1][-1]) + len(rows) * (len(tail) + 1) + points * kernels.POINT_ROOM
@@ -239,4 +242,4 @@ def _written(
         np.frombuffer(bytearray(tail), dtype=np.uint8),
         out,
     )
-    return out[int(begins) : written].tobytes()
+    return out.data[int(begins) : written]

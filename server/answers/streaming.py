@@ -5,15 +5,18 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 
+from server.answers.result_json import Slice
+
 WHOLE_BYTES = 2 << 20
 """An answer of up to so many bytes is sent at once, with its length."""
 PIECE_BYTES = 1 << 18
 """Slices are put together up to here: each piece is asked of a worker."""
 
 
-def begun(slices: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
+def begun(slices: Iterator[Slice]) -> tuple[bytes, Iterator[bytes] | None]:
     """The whole answer, or its first piece and the others, which are made when they are asked."""
-    first, size = [], 0
+    first: list[Slice] = []
+    size = 0
     for part in slices:
         first.append(part)
         size += len(part)
@@ -22,8 +25,8 @@ def begun(slices: Iterator[bytes]) -> tuple[bytes, Iterator[bytes] | None]:
     return b"".join(first), None
 
 
-def _pieces(slices: Iterator[bytes]) -> Iterator[bytes]:
-    small: list[bytes] = []
+def _pieces(slices: Iterator[Slice]) -> Iterator[bytes]:
+    small: list[Slice] = []
     size = 0
     for part in slices:
         small.append(part)

@@ -26,6 +26,7 @@ from server.access.query_limits import (
 )
 from server.answers import answer_json
 from server.answers.answer_arrow import arrow_slices
+from server.answers.result_json import Slice
 from server.answers.streaming import begun, stream
 from server.api.asked import Asked, instant_again, instant_asked, range_again, range_asked
 from server.api.params import invalid, params_at_once, read_params
@@ -243,7 +244,7 @@ def _evaluate(call: Call, asked: Asked, times: QueryTimes, context: Context) -> 
     return engine.range(source, asked.query, reachable, context, analyze=analyze)
 
 
-def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[bytes]:
+def _body(answer: Answer, asked: Asked, context: Context) -> Iterator[Slice]:
     """The whole answer in slices, in the form that was asked for."""
     if asked.limit:
         answer = answer_json.limited(answer, asked.limit)

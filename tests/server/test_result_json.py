@@ -194,7 +194,7 @@ def test_large_results_come_in_slices() -> None:
             frame, np.arange(steps, dtype=np.int64), values, np.ones((rows, steps), dtype=np.bool_)
         )
     )
-    assert max(part.count(b'"]') for part in slices) <= result_json.SLICE_POINTS
+    assert max(bytes(part).count(b'"]') for part in slices) <= result_json.SLICE_POINTS
     found = orjson.loads(b"".join(slices))
     assert [len(row["values"]) for row in found] == [steps] * rows
 
