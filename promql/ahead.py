@@ -1,24 +1,25 @@
-"""Ahead: slabs are read by another thread while those before are worked on.
+"""Ahead: two threads make the slabs of a query, one of them while it uses those before.
 
 Kernels hold no lock of the interpreter, so that a wide query keeps two cores busy. No query gets
 more than one thread besides its own, and there is one for every two cores: where many queries run
-they share the cores anyway, and a query that gets none does the reading itself.
+they share the cores anyway, and a query that gets none makes everything itself.
 """
 
 import ctypes
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 DEPTH = 3
-"""So many slabs wait at most. Threads are woken less often than one for each."""
+"""So many are begun and not yet taken at most. Threads are woken less often than one for each."""
 
 _free = threading.Semaphore((os.cpu_count() or 1) // 2)
 """The threads that have nothing to do."""
@@ -32,22 +33,22 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2), "o11y-ahead")
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
-    """*items* in order, made while those before are in use, if a thread and a core are free for it.
+def ahead(make: Callable[[S], T], tasks: Iterator[S]) -> Iterator[T]:
+    """``map(make, tasks)`` in order, two made at once if a thread and a core are free for it.
 
-    *items* are never run by two threads at once, and by none when the answer ends or is closed;
-    what they raise is raised here.
+    *tasks* are never asked by two threads at once, and nothing is made any more when the answer
+    ends or is closed; what is raised is raised here, in its place.
     """
     cores = os.sched_getaffinity(0)
     if len(cores) < 2:
-        yield from items
+        yield from map(make, tasks)
         return
-    buffer = _Buffer(items, cores)
+    pair = _Pair(make, tasks, cores)
     try:
-        while found := buffer.take():
-            yield found[0]
+        while (made := pair.take()) is not None:
+            yield made.result()
     finally:
-        buffer.stop()
+        pair.stop()
 
 
 def _halves(cores: set[int]) -> tuple[set[int], set[int]]:
@@ -67,69 +68,77 @@ def _move(thread_id: int, cores: set[int]) -> None:
         os.sched_setaffinity(thread_id, cores)
 
 
-class _Buffer(Generic[T]):
-    """What was made and waits; ``take`` and ``stop`` are for one thread."""
+class _Pair(Generic[S, T]):
+    """The thread that asks, which alone calls ``take`` and ``stop``, and one that helps it."""
 
-    def __init__(self, items: Iterator[T], cores: set[int]) -> None:
+    def __init__(self, make: Callable[[S], T], tasks: Iterator[S], cores: set[int]) -> None:
         """For the calling thread, which may run on *cores*."""
-        self._items = items
+        self._make = make
+        self._tasks = tasks
         self._cores = cores
         self._asker = threading.get_native_id()
         self._others: set[int] = set()
-        """The cores for the other thread, once there is one; the asker keeps off them."""
-        self._waiting: deque[tuple[T, ...] | BaseException] = deque()
-        self._changed = threading.Condition()
-        self._filling = False
+        """The cores for the helper, once there is one; the asker keeps off them."""
+        self._helper: Future[None] | None = None
+        self._beginning = threading.Lock()
+        self._begun: deque[Future[T]] = deque()
         self._ended = False
 
-    def take(self) -> tuple[T, ...]:
-        """The next of the items; nothing where there are none left."""
-        with self._changed:
-            while self._filling and not self._waiting:
-                self._changed.wait()
-            found = self._waiting.popleft() if self._waiting else None
-        if found is None:
-            found = self._made()
-        if isinstance(found, BaseException):
-            raise found
-        with self._changed:
-            wanted = not self._filling and not self._ended and len(self._waiting) < DEPTH - 1
-            if wanted and _free.acquire(blocking=False):
-                if not self._others:
-                    own, self._others = _halves(self._cores)
-                    _move(self._asker, own)
-                _threads().submit(self._fill)
-                self._filling = True
-        return found
+    def take(self) -> Future[T] | None:
+        """The next that was made; None where there is none left."""
+        while not (self._begun and self._begun[0].done()):
+            if self._make_one():
+                continue
+            if not self._begun:
+                return None
+            self._begun[0].exception()  # waits for it
+        self._find_helper()
+        return self._begun.popleft()
 
     def stop(self) -> None:
-        """Returns when no thread works on the items any more."""
-        with self._changed:
-            self._ended = True
-            while self._filling:
-                self._changed.wait()
-        if self._others:
+        """Returns when no thread makes anything any more."""
+        self._ended = True
+        if self._helper is not None:
+            self._helper.result()
             _move(self._asker, self._cores)
 
-    def _made(self) -> tuple[T, ...] | BaseException:
-        try:
-            for item in self._items:
-                return (item,)
-        except BaseException as error:  # whatever it is, it belongs to the thread that asks
-            self._ended = True
-            return error
-        self._ended = True
-        return ()
+    def _find_helper(self) -> None:
+        has_one = self._helper is not None and not self._helper.done()
+        if has_one or self._ended or len(self._begun) >= DEPTH - 1:
+            return
+        if _free.acquire(blocking=False):
+            if not self._others:
+                own, self._others = _halves(self._cores)
+                _move(self._asker, own)
+            self._helper = _threads().submit(self._help)
 
-    def _fill(self) -> None:
+    def _help(self) -> None:
         _move(0, self._others)
-        filling = True
-        while filling:
-            found = self._made()
-            with self._changed:
-                self._waiting.append(found)
-                filling = not self._ended and len(self._waiting) < DEPTH
-                if not filling:
-                    _free.release()
-                self._filling = filling
-                self._changed.notify()
+        while self._make_one():
+            pass
+        _free.release()
+
+    def _make_one(self) -> bool:
+        """Makes the next that nobody has begun; False where there is none or enough are."""
+        made: Future[T] = Future()
+        with self._beginning:
+            if self._ended or len(self._begun) >= DEPTH:
+                return False
+            try:
+                task = next(self._tasks)
+            except StopIteration:
+                self._ended = True
+                return False
+            except BaseException as error:  # whatever it is, it belongs to the thread that asks
+                self._fail(made, error)
+            self._begun.append(made)
+        if not made.done():
+            try:
+                made.set_result(self._make(task))
+            except BaseException as error:  # as above
+                self._fail(made, error)
+        return True
+
+    def _fail(self, made: Future[T], error: BaseException) -> None:
+        self._ended = True
+        made.set_exception(error)

@@ -15,7 +15,7 @@ from promql.env import Options, QueryTimes
 from promql.labelsets import merge_equal_labels
 from promql.matrix import Matrix, ScalarRow, Text, Value
 from promql.notes import Notes, limited
-from promql.operators import OPERATORS, STREAMS, range_batches
+from promql.operators import OPERATORS, STREAMS, range_slabs
 from promql.parser import parse
 from promql.plan import Plan, SelectRange, String, SubqueryRange, make_plan
 from promql.rollup import Windows
@@ -199,7 +199,7 @@ def _raw(run: Run, plan: SelectRange | SubqueryRange) -> Raw:
         matrix = _finished(run.vector(plan.inner))
         slabs = iter([(matrix.frame, batch_of(matrix, plan.inner.grid))])
     else:
-        slabs = range_batches(run, plan)
+        slabs = range_slabs(run, plan, lambda part, frame, batch: (frame, batch))
     frames, parts = [], []
     ends_ms = plan.ends.times_ms()
     for frame, batch in slabs:

@@ -157,7 +157,9 @@ class Matrix:
         if delayed:
             marks = np.ones(self.series_count, dtype=np.bool_)
             return replace(self, drop_name=marks, times_ms=None)
-        return replace(self, frame=self.frame.drop(METADATA_LABELS), drop_name=None, times_ms=None)
+        frame = self.frame.drop(METADATA_LABELS)
+        ids, histograms = self.histogram_ids, self.histograms
+        return Matrix(frame, self.values, self.present, None, None, ids, histograms)
 
     def check(self) -> None:
         """Asserts the invariants."""

@@ -29,6 +29,11 @@ class Notes:
     def info(self, text: str, span: Span) -> None:
         self.infos[f"PromQL info: {text} ({position(self.query, span.start)})"] = None
 
+    def join(self, later: "Notes") -> None:
+        """Adds those of *later*, a part of the same query."""
+        self.warnings.update(later.warnings)
+        self.infos.update(later.infos)
+
 
 def limited(notes: dict[str, None], kind: str) -> list[str]:
     """At most ten of *notes*, the rest as one line; *kind* is ``warning`` or ``info``."""

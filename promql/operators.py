@@ -1,6 +1,7 @@
 """What each kind of plan node does: the OPERATORS table, and STREAMS for those that give slabs."""
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -31,13 +32,15 @@ from promql.plan import (
 from promql.reset_hints import with_hints
 from promql.rollup import ROLLUPS
 from promql.rollup_slab import rolled
-from promql.run import Operator, Rows, Run, Stream, names_matter, point_weights
+from promql.run import Operator, Rows, Run, Stream, Work, names_matter, point_weights
 from promql.selecting import SELECTING, select_rows
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.labels import METADATA_LABELS
 from series.ports import Hints, Selection
+
+T = TypeVar("T")
 
 ROW_BY_ROW = frozenset(
     (
@@ -70,7 +73,7 @@ def select_hints(plan: Select | SelectRange) -> Hints:
     start_ms, end_ms = plan.at.start_ms - plan.lookback_ms + 1, plan.at.end_ms + ahead_ms
     # Hints of resets need the samples before.
     newest = plan.at.count == 1 and not plan.smoothed and not plan.hinted
-    return Hints(start_ms, end_ms, plan.at.step_ms, newest=newest)
+    return Hints(start_ms, end_ms, plan.at.step_ms, values=plan.valued, newest=newest)
 
 
 def _select(run: Run, plan: Select) -> Value:
@@ -104,21 +107,18 @@ _ONE_ROW = slice(0, 1)
 def _select_rows(run: Run, plan: Select) -> Rows:
     selection = run.select(plan.matchers, select_hints(plan))
     ends_ms = plan.at.times_ms()
-    slabs: Iterator[Matrix] = (
-        smooth_lookup(frame, batch, ends_ms, plan.lookback_ms, run.env(plan))
-        if plan.smoothed
-        else lookup(frame, batch, ends_ms, plan.lookback_ms, timed=plan.timed, started=plan.started)
-        for frame, batch in _batches(run, plan, selection, len(ends_ms))
-    )
-    if run.context.step_samples is not None:
-        slabs = _tallied(run, plan, slabs)
-    return Rows(selection.frame, slabs)
 
+    def looked_up(part: Run, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
+        if plan.smoothed:
+            slab = smooth_lookup(frame, batch, ends_ms, plan.lookback_ms, part.env(plan))
+        else:
+            timed, started = plan.timed, plan.started
+            slab = lookup(frame, batch, ends_ms, plan.lookback_ms, timed=timed, started=started)
+        if part.context.step_samples is not None:
+            part.tally(plan.grid, point_weights(slab).sum(axis=0))
+        return slab
 
-def _tallied(run: Run, plan: Select, slabs: Iterator[Matrix]) -> Iterator[Matrix]:
-    for slab in slabs:
-        run.tally(plan.grid, point_weights(slab).sum(axis=0))
-        yield slab
+    return Rows(selection.frame, _slabs(run, plan, selection, len(ends_ms), looked_up))
 
 
 # --- functions of range vectors --------------------------------------------------------------
@@ -128,17 +128,20 @@ def select_range(run: Run, plan: SelectRange) -> Selection:
     return run.select(plan.matchers, select_hints(plan))
 
 
-def range_batches(run: Run, plan: SelectRange) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
-    """The samples that the windows of *plan* see, slab by slab, with their labels."""
-    return _batches(run, plan, select_range(run, plan), plan.grid.count)
+def range_slabs(run: Run, plan: SelectRange, work: Work[T]) -> Iterator[T]:
+    """What *work* makes of the samples that the windows of *plan* see, slab by slab."""
+    return _slabs(run, plan, select_range(run, plan), plan.grid.count, work)
 
 
-def _batches(
-    run: Run, plan: Select | SelectRange, selection: Selection, steps: int
-) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+def _slabs(
+    run: Run, plan: Select | SelectRange, selection: Selection, steps: int, work: Work[T]
+) -> Iterator[T]:
+    def hinted(part: Run, frame: LabelFrame, batch: SeriesBatch) -> T:
+        return work(part, frame, with_hints(batch))
+
     hints = select_hints(plan)
-    for frame, batch in run.batches(selection, hints.start_ms, hints.end_ms, steps):
-        yield frame, with_hints(batch) if plan.hinted else batch
+    asked = selection, hints.start_ms, hints.end_ms, steps
+    return run.slabs(*asked, hinted if plan.hinted else work)
 
 
 def _range(run: Run, plan: Step) -> Value:
@@ -175,9 +178,11 @@ def _range_rows(run: Run, plan: RangeCall) -> Rows:
     parameters = [run.scalar(parameter) for parameter in plan.parameters]
     if isinstance(plan.source, SelectRange):
         selection = select_range(run, plan.source)
-        batches = range_batches(run, plan.source)
-        slabs = (rolled(run, plan, *slab, None, parameters) for slab in batches)
-        return Rows(selection.frame, slabs)
+
+        def rolled_up(part: Run, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
+            return rolled(part, plan, frame, batch, None, parameters)
+
+        return Rows(selection.frame, range_slabs(run, plan.source, rolled_up))
     inner = run.untallied(plan.source.inner)
     return Rows(inner.frame, _subquery_slabs(run, plan, inner, parameters))
 
@@ -188,7 +193,9 @@ def _subquery_slabs(
     """Slabs for the sake of ``Context.check``: all points are in memory anyway."""
     assert isinstance(plan.source, SubqueryRange)
     grid = plan.source.inner.grid
-    for rows in run.row_slices(inner.series_count, max(grid.count, plan.grid.count)):
+    samples = inner.series_count * grid.count
+    for rows in run.cut(inner.series_count, samples, plan.grid.count).slices():
+        run.context.check()
         is_whole = rows == slice(0, inner.series_count)
         part = inner if is_whole else inner.take(np.arange(rows.start, rows.stop))
         yield rolled(run, plan, part.frame, batch_of(part, grid), part.drop_name, parameters)

@@ -6,7 +6,6 @@ whose selectors are all pinned by ``@`` is planned over one instant and repeated
 """
 
 import dataclasses
-from dataclasses import dataclass
 
 from promql import ast
 from promql.ast import AtAnchor, Edge, Modifiers, Node, Span
@@ -14,10 +13,11 @@ from promql.duration_values import duration_ms
 from promql.env import Options, QueryTimes
 from promql.info import info_selector
 from series.grid import Grid
+from series.immutable import immutable, immutable_by_name
 from series.matcher import Matcher
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Step:
     """The base of plan nodes: what is evaluated at every instant of ``grid``."""
 
@@ -25,23 +25,24 @@ class Step:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Number(Step):
     value: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class String(Step):
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Select(Step):
     """An instant selector; looks at the instants of ``at``, which has as many as the grid.
 
     ``timed``: the answer carries the times of the samples themselves; ``started``: their start
     times instead. ``smoothed``: values lie on the lines between samples.
-    ``hinted``: histograms without hints of resets get them.
+    ``hinted``: histograms without hints of resets get them. Without ``valued`` only the presence
+    of floats counts.
     """
 
     matchers: tuple[Matcher, ...]
@@ -51,9 +52,10 @@ class Select(Step):
     started: bool = False
     smoothed: bool = False
     hinted: bool = False
+    valued: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class SelectRange(Step):
     """A range selector: windows of ``range_ms`` that end at the instants of ``ends``.
 
@@ -81,7 +83,7 @@ class SelectRange(Step):
         return self.ends.end_ms + (self.lookback_ms if self.edge is Edge.SMOOTHED else 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class SubqueryRange(Step):
     """A subquery: windows over what ``inner`` gives on its own grid; else like SelectRange."""
 
@@ -90,7 +92,7 @@ class SubqueryRange(Step):
     range_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class RangeCall(Step):
     """A range-vector function; ``parameters`` are its scalar arguments."""
 
@@ -99,20 +101,20 @@ class RangeCall(Step):
     parameters: tuple["Plan", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class InstantCall(Step):
     call: ast.Call
     arguments: tuple["Plan", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Aggregation(Step):
     node: ast.Aggregate
     inner: "Plan"
     parameter: "Plan | None"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Operation(Step):
     """A binary operator."""
 
@@ -121,12 +123,12 @@ class Operation(Step):
     right: "Plan"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Negation(Step):
     inner: "Plan"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@immutable_by_name
 class Repeat(Step):
     """The one instant of ``inner`` on every step."""
 
@@ -157,6 +159,8 @@ _TIME_CALLS = frozenset(
 """Functions whose value changes with the step though their selectors are pinned."""
 
 
+_COUNTING = frozenset(("count", "group"))
+"""Aggregations that look at no values."""
 _STATISTICS = frozenset(("histogram_count", "histogram_sum", "histogram_avg"))
 _SHAPES = frozenset(("histogram_quantile", "histogram_quantiles", "histogram_fraction"))
 """Functions that need no buckets of the histograms below them, and that do."""
@@ -170,7 +174,7 @@ def make_plan(node: Node, query: QueryTimes, options: Options) -> Plan:
     return _Planner(query, options).plan(node, query.grid)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class _Planner:
     """``hinted``: only counts and sums of the histograms below are asked for."""
 
@@ -202,7 +206,7 @@ class _Planner:
                 inner = self.plan(node.operand, grid)
                 return Negation(grid=grid, span=node.span, inner=inner) if node.op == "-" else inner
             case ast.Binary():
-                planner = dataclasses.replace(self, hinted=False)
+                planner = self._hinting(False)
                 return Operation(
                     grid=grid,
                     span=node.span,
@@ -211,16 +215,20 @@ class _Planner:
                     right=planner.plan(node.right, grid),
                 )
             case ast.Aggregate():
+                inner = self.plan(node.expr, grid)
                 return Aggregation(
                     grid=grid,
                     span=node.span,
                     node=node,
-                    inner=self.plan(node.expr, grid),
+                    inner=_unvalued(inner) if node.op in _COUNTING else inner,
                     parameter=None if node.param is None else self.plan(node.param, grid),
                 )
             case ast.Call():
                 hinted = node.name in _STATISTICS or (self.hinted and node.name not in _SHAPES)
-                return dataclasses.replace(self, hinted=hinted)._call(node, grid)
+                return self._hinting(hinted)._call(node, grid)
+
+    def _hinting(self, hinted: bool) -> "_Planner":
+        return self if hinted == self.hinted else _Planner(self.query, self.options, hinted)
 
     def _select(self, node: ast.VectorSelector, grid: Grid) -> Plan:
         at = self._moved(node.modifiers, grid)
@@ -315,6 +323,17 @@ def _timed(plan: Plan, *, started: bool = False) -> Plan:
             return dataclasses.replace(plan, timed=True, started=started)
         case Repeat(inner=Select() as select):
             return dataclasses.replace(plan, inner=_timed(select, started=started))
+        case _:
+            return plan
+
+
+def _unvalued(plan: Plan) -> Plan:
+    """*plan* for who asks for presence alone."""
+    match plan:
+        case Select(smoothed=False, hinted=False):
+            return dataclasses.replace(plan, valued=False)
+        case Repeat(inner=Select() as select):
+            return dataclasses.replace(plan, inner=_unvalued(select))
         case _:
             return plan
 

@@ -16,7 +16,9 @@ from promql import extreme_kernels, over_time_kernels, quantile_kernels
 from promql import rollup_kernels as kernels
 from promql.matrix import Mask, Values
 from promql.notes import ExecutionError
+from promql.time_columns import distinct_columns
 from series.batch import STALE_NAN_BITS, SeriesBatch
+from series.immutable import immutable
 from series.ports import Context
 
 CALL_NS = 10_000_000
@@ -33,7 +35,7 @@ Samples = tuple[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Windows:
     """The samples ``end - range < time <= end`` of every row at every step.
 
@@ -65,7 +67,7 @@ class Windows:
         lengths = batch.offsets[1:] - batch.offsets[:-1]
         starts, columns = batch.time_starts, _ONLY_COLUMN
         if len(starts) != 1:
-            first, columns = _distinct_columns(starts, lengths, batch.sample_count)
+            first, columns = distinct_columns(starts, lengths, batch.sample_count)
             starts, lengths = starts[first], lengths[first]
         lows, highs = _bounds(batch.times_ms, starts, lengths, ends_ms, range_ms)
         return cls(batch, ends_ms, evaluated_ms, range_ms, columns, lows, highs)
@@ -131,18 +133,6 @@ def _bounds(
     lows, highs = np.empty((2, len(starts), len(ends_ms)), dtype=np.int32)
     kernels.window_bounds(times_ms, starts, lengths, ends_ms, range_ms, lows, highs)
     return lows, highs
-
-
-def _distinct_columns(
-    starts: NDArray[np.int64], lengths: NDArray[np.int64], samples: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that have each distinct column of times first, int64[C], and the rows' columns."""
-    # One integer for start and length together: distinct pairs give distinct integers.
-    pairs = starts * (samples + 1) + lengths
-    if len(pairs) and (pairs == pairs[0]).all():
-        return np.zeros(1, dtype=np.int64), np.zeros(len(pairs), dtype=np.int64)
-    _, first, columns = np.unique(pairs, return_index=True, return_inverse=True)
-    return first, columns
 
 
 def without_stale(batch: SeriesBatch) -> SeriesBatch:

@@ -33,7 +33,8 @@ def rolled(
     name = plan.call.name
     edge = plan.source.edge if isinstance(plan.source, SelectRange) else Edge.PLAIN
     rollup = edge_rollup(name, edge)
-    evaluated_ms, ends_ms = plan.grid.times_ms(), plan.source.ends.times_ms()
+    evaluated_ms = plan.grid.times_ms()
+    ends_ms = evaluated_ms if plan.source.ends == plan.grid else plan.source.ends.times_ms()
     if len(ends_ms) != len(evaluated_ms):
         ends_ms = np.full(len(evaluated_ms), ends_ms[0])
     plain = Windows.over(batch, ends_ms, evaluated_ms, plan.source.range_ms)

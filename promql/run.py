@@ -6,7 +6,7 @@ are decoded, so that an aggregation over a selector never holds all its series a
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from promql.histograms import sample_weights
 from promql.matrix import Matrix, ScalarRow, Value, Values
 from promql.notes import ExecutionError, Notes
 from promql.plan import Plan, Step
+from promql.slabs import Slabs
 from promql.slices import CELLS_PER_SAMPLE
 from promql.straight import Resolved, resolved_key
 from series.batch import SeriesBatch
@@ -25,16 +26,6 @@ from series.grid import Grid
 from series.labels import METADATA_LABELS
 from series.matcher import Matcher
 from series.ports import Context, Hints, Selection, Source, TooManySamples
-
-SLAB_SAMPLES = 524_288
-"""Samples (or steps) that a slab aims at: 4 MiB of values. Smaller ones stay in nearer caches, but
-each costs some hundred calls, and two threads hinder each other at every call."""
-
-SLAB_MULTIPLE = 16
-"""Slabs of more rows hold a multiple of it: databases compress so many neighbours together."""
-
-HISTOGRAM_SLAB_BYTES = 4 << 20
-"""What the histograms of a slab aim at, once the size of a row is known from the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +39,12 @@ class Rows:
     slabs: Iterator[Matrix]
 
 
+T = TypeVar("T")
 Operator = Callable[["Run", Any], Value]
 Stream = Callable[["Run", Any], Rows | None]
+Work = Callable[["Run", LabelFrame, SeriesBatch], T]
+"""One slab of a selector: its labels and samples to what is made of them. Nothing of the Run that
+it gets is shared with other threads, so far as it changes."""
 
 
 @dataclass(slots=True)
@@ -202,41 +197,46 @@ class Run:
             selection = self.resolved[key] = self.source.resolve(matchers, hints)
         return selection
 
-    def batches(
-        self, selection: Selection, start_ms: int, end_ms: int, steps: int
-    ) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
-        """The series of *selection* in slabs that fit the cache, with their labels."""
-        frame = selection.frame
-        per_row = max(steps, 1)
-        if frame.size > 1:
-            per_row = max(per_row, selection.estimated_samples() // frame.size)
-        slabs = self._slabs(selection, start_ms, end_ms, per_row)
-        yield from slabs if frame.size * per_row <= SLAB_SAMPLES else ahead(slabs)
+    def slabs(
+        self, selection: Selection, start_ms: int, end_ms: int, steps: int, work: Work[T]
+    ) -> Iterator[T]:
+        """What *work* makes of the series of *selection*, in slabs that fit the cache, in order.
 
-    def _slabs(
-        self, selection: Selection, start_ms: int, end_ms: int, per_row: int
-    ) -> Iterator[tuple[LabelFrame, SeriesBatch]]:
+        Two threads may be at work at once.
+        """
         frame = selection.frame
-        start = 0
-        while start < frame.size:
-            rows = next(self.row_slices(frame.size - start, per_row))
-            rows = slice(start, start + rows.stop)
-            batch = selection.read(rows, start_ms, end_ms, self.context)
-            self.context.samples_read += batch.sample_count
-            yield frame.take(rows), batch
-            if batch.histograms is not None:
-                row_bytes = batch.histograms.size_bytes // max(batch.series_count, 1)
-                per_row = max(per_row, SLAB_SAMPLES * row_bytes // HISTOGRAM_SLAB_BYTES)
-            start = rows.stop
+        slabs = self.cut(frame.size, 0 if frame.size < 2 else selection.estimated_samples(), steps)
 
-    def row_slices(self, size: int, per_row: int) -> Iterator[slice]:
-        """Slices of *size* rows that are a slab each, where a row has about *per_row* samples."""
-        rows = self.slab_rows or max(SLAB_SAMPLES // max(per_row, 1), 1)
-        if not self.slab_rows and rows > SLAB_MULTIPLE:
-            rows -= rows % SLAB_MULTIPLE
-        for start in range(0, size, rows):
-            self.context.check()
-            yield slice(start, min(start + rows, size))
+        def done(part: Run, rows: slice) -> T:
+            part.context.check()
+            batch = selection.read(rows, start_ms, end_ms, part.context)
+            part.context.samples_read += batch.sample_count
+            slabs.learn(batch)
+            return work(part, frame.take(rows), batch)
+
+        def done_apart(rows: slice) -> tuple[T, Run]:
+            part = self._apart()
+            return done(part, rows), part
+
+        if slabs.is_little:
+            yield from (done(self, rows) for rows in slabs.slices())
+            return
+        for slab, part in ahead(done_apart, slabs.slices()):
+            self._join(part)
+            yield slab
+
+    def cut(self, size: int, samples: int, steps: int) -> Slabs:
+        """How *size* rows of so many *samples* in all become slabs over *steps* steps."""
+        return Slabs(size, max(samples // max(size, 1) + steps, 1), self.slab_rows)
+
+    def _apart(self) -> "Run":
+        """This run for a part of the work that another thread may do, until it is joined."""
+        return replace(self, notes=Notes(self.notes.query), context=self.context.apart(), held=0)
+
+    def _join(self, part: "Run") -> None:
+        """What *part* had to say, and to hold, becomes this run's."""
+        self.notes.join(part.notes)
+        self.context.join(part.context, self.held)
 
 
 def point_weights(matrix: Matrix) -> NDArray[np.int64]:

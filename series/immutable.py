@@ -15,3 +15,9 @@ def immutable(cls: type[T]) -> type[T]:
     """Makes *cls* a dataclass with slots, compared and hashed by its fields, for types that are
     made often."""
     return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def immutable_by_name(cls: type[T]) -> type[T]:
+    """The same for types of which every field is named when one is made."""
+    return dataclass(slots=True, unsafe_hash=True, kw_only=True)(cls)

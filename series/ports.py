@@ -4,6 +4,7 @@ The engine reads in two steps. ``Source.resolve`` finds the series and touches n
 ``Selection.read`` then decodes them slab by slab, so memory follows the slab and not the query.
 """
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
+from series.immutable import immutable
 from series.labels import Labels
 from series.matcher import Matcher
 
@@ -120,18 +122,37 @@ class Context:
             raise StorageError(text)
         self.warn(text)
 
+    def apart(self) -> "Context":
+        """This one for a part of the work: it ends with it, but hears and counts by itself."""
+        part = copy.copy(self)
+        part._cancelled = self.cancelled
+        part.samples_read = part.peak_samples = 0
+        part.touched_disk, part.warnings = False, {}
+        part.step_samples = None if self.step_samples is None else {}
+        return part
+
+    def join(self, part: "Context", held: int) -> None:
+        """Adds what *part*, made by ``apart``, heard and counted while *held* samples were held."""
+        self.samples_read += part.samples_read
+        self.touched_disk |= part.touched_disk
+        self.warnings.update(part.warnings)
+        if self.step_samples is not None:
+            for at, count in (part.step_samples or {}).items():
+                self.step_samples[at] = self.step_samples.get(at, 0) + count
+        self.hold(held + part.peak_samples)
+
 
 def go_on() -> None:
     """Nothing stops."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hints:
     """What the query wants of a selector: the time range that can matter (both ends included).
 
-    ``values`` is False where only presence is asked for; with ``newest`` all samples of a series
-    may be left out but the newest in that time. ``check`` is called between the parts of a long
-    search and raises where the query must stop.
+    ``values`` is False where only presence is asked for: floats may be any then, but for stale
+    markers; with ``newest`` all samples of a series may be left out but the newest in that time.
+    ``check`` is called between the parts of a long search and raises where the query must stop.
     """
 
     start_ms: int

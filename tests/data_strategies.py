@@ -238,7 +238,7 @@ def _call(draw: st.DrawFn, depth: int) -> str:
         st.sampled_from(
             [
                 f"{draw(_EXACT)}({inner})",
-                f"{draw(_CLOCKS)}({inner} % 1e9 < 1e9)",
+                f"{draw(_CLOCKS)}(({inner}) % 1e9 < 1e9)",
                 f"clamp({inner}, {draw(_CONSTANTS)}, {draw(_CONSTANTS)})",
                 f"clamp_min({inner}, {draw(_CONSTANTS)})",
                 f"clamp_max({inner}, {draw(_CONSTANTS)})",

@@ -259,8 +259,43 @@ def extremes(groups: Mapping[Group, Vector], k: float, *, largest: bool) -> Vect
         raise TwinError("Scalar value")
     count = int(k) if k >= 1 else 0
     return [
-        e for group in groups.values() for e in sorted_by_value(group, descending=largest)[:count]
+        e
+        for group in groups.values()
+        for e in sorted_by_value(_kept(group, count, largest), descending=largest)
     ]
+
+
+def _kept(vector: Vector, count: int, largest: bool) -> Vector:
+    """The *count* elements that are left in a heap as Go's container/heap keeps it, which decides
+    among equals: the worst of those that were kept stands at its top and gives way."""
+
+    def worse(a: Element, b: Element) -> bool:
+        return math.isnan(a.value) or (a.value < b.value if largest else a.value > b.value)
+
+    def gives_way(top: Element, e: Element) -> bool:
+        is_better = top.value < e.value if largest else top.value > e.value
+        return is_better or (math.isnan(top.value) and not math.isnan(e.value))
+
+    heap: list[Element] = []
+    for e in vector:
+        if len(heap) < count:
+            heap.append(e)
+            at = len(heap) - 1
+            while at and worse(heap[at], heap[(at - 1) // 2]):
+                parent = (at - 1) // 2
+                heap[at], heap[parent] = heap[parent], heap[at]
+                at = parent
+        elif heap and gives_way(heap[0], e):
+            heap[0], at = e, 0
+            while children := range(2 * at + 1, min(2 * at + 3, len(heap))):
+                child = children[0]
+                if len(children) > 1 and worse(heap[children[1]], heap[child]):
+                    child = children[1]
+                if not worse(heap[child], heap[at]):
+                    break
+                heap[at], heap[child] = heap[child], heap[at]
+                at = child
+    return heap
 
 
 def absent_labels(node: ast.Node) -> dict[str, str]:

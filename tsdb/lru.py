@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -30,19 +30,6 @@ class Lru(Generic[K, V]):
                 return None
             self._held.move_to_end(key)
             return found[0]
-
-    def get_all(self, keys: Iterable[K]) -> list[V | None]:
-        """What ``get`` says of each of *keys*."""
-        found: list[V | None] = []
-        with self._lock:
-            for key in keys:
-                held = self._held.get(key)
-                if held is None:
-                    found.append(None)
-                else:
-                    self._held.move_to_end(key)
-                    found.append(held[0])
-        return found
 
     def size_of(self, key: K) -> int:
         """The size of what is held as *key*; 0 for nothing. Does not count as a use."""

@@ -5,11 +5,11 @@ To hand a narrow query to a worker and its answer back takes longer than to eval
 
 import threading
 
-QUICK_SECONDS = 0.001
+QUICK_SECONDS = 0.002
 """A query that took less processor time counts as quick ..."""
-SLOW_SECONDS = 0.002
+SLOW_SECONDS = 0.004
 """... until it takes more than this; in between the caches may just have been cold."""
-QUICK_SAMPLES = 2000
+QUICK_SAMPLES = 20_000
 """A query that turns out to hold more samples or steps goes to a worker after all."""
 MAX_CHARACTERS = 1000
 MAX_KNOWN = 4096

@@ -1,4 +1,4 @@
-"""Reading ahead: the same items in the same order, by whichever thread."""
+"""Making ahead: the same results in the same order, by whichever thread."""
 
 import os
 import threading
@@ -28,55 +28,100 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, set[int]]]:
     return made
 
 
-def _made_by(makers: list[threading.Thread], count: int = 20) -> Iterator[int]:
-    for item in range(count):
-        makers.append(threading.current_thread())
-        yield item
+class Maker:
+    """Gives every task back, and remembers which thread made it."""
+
+    def __init__(self) -> None:
+        self.threads: dict[int, threading.Thread] = {}
+
+    def __call__(self, task: int) -> int:
+        self.threads[task] = threading.current_thread()
+        return task
 
 
-def test_items_are_made_while_those_before_are_in_use() -> None:
-    """By one other thread, some ahead and no more; their order stays."""
-    ready = threading.Event()
-    made: list[threading.Thread] = []
+def _tasks(count: int = 20) -> Iterator[int]:
+    """A generator, which would not let itself be asked by two threads at once."""
+    yield from range(count)
 
-    def items() -> Iterator[int]:
-        for item in _made_by(made):
-            if item == DEPTH:
-                ready.set()
-            yield item
 
-    answer = ahead(items())
+def test_two_are_made_at_once() -> None:
+    """One by the thread that asks, one by another, after the first alone."""
+    both = threading.Barrier(2)
+    made = Maker()
+
+    def make(task: int) -> int:
+        if task in (1, 2):
+            both.wait(WAIT_S)
+        return made(task)
+
+    assert list(ahead(make, _tasks())) == list(range(20))
+    assert threading.current_thread() in (made.threads[1], made.threads[2])
+    assert made.threads[1] is not made.threads[2]
+
+
+def test_some_are_made_while_those_before_are_in_use() -> None:
+    """The other thread goes on, so far and no further."""
+    full = threading.Event()
+    made = Maker()
+
+    def make(task: int) -> int:
+        if task == DEPTH:
+            full.set()
+        return made(task)
+
+    answer = ahead(make, _tasks())
     assert next(answer) == 0
-    assert ready.wait(WAIT_S)
-    assert len(made) <= 1 + DEPTH
+    assert full.wait(WAIT_S)
+    assert len(made.threads) <= 1 + DEPTH
     assert list(answer) == list(range(1, 20))
-    assert made[0] is threading.current_thread() is not made[1]
 
 
-def test_an_error_comes_after_the_items_before_it(one_free_thread: threading.Semaphore) -> None:
-    """It is raised where the item it stands for is asked for; the thread is free again."""
+def test_an_error_comes_in_its_place(one_free_thread: threading.Semaphore) -> None:
+    """What is before it comes first, though it was made later; the thread is free again."""
+    failed = threading.Event()
 
-    def items() -> Iterator[int]:
-        yield 0
-        yield 1
-        raise ValueError("no more")
+    def make(task: int) -> int:
+        if task == 2:
+            failed.set()
+            raise ValueError("no more")
+        assert task == 0 or failed.wait(WAIT_S)
+        return task
 
-    answer = ahead(items())
+    answer = ahead(make, _tasks())
     assert [next(answer), next(answer)] == [0, 1]
     with pytest.raises(ValueError, match="no more"):
         next(answer)
     assert one_free_thread.acquire(blocking=False)
 
 
-def test_a_closed_answer_is_made_no_further(one_free_thread: threading.Semaphore) -> None:
-    """Once ``close`` returns no thread works on the items."""
-    made: list[threading.Thread] = []
-    answer = ahead(_made_by(made, 1_000_000))
+def test_an_error_of_the_tasks_comes_after_what_was_made_before(
+    one_free_thread: threading.Semaphore,
+) -> None:
+    """It is raised where the task would have been."""
+
+    def tasks() -> Iterator[int]:
+        yield from range(2)
+        raise ValueError("no more")
+
+    answer = ahead(Maker(), tasks())
+    assert [next(answer), next(answer)] == [0, 1]
+    with pytest.raises(ValueError, match="no more"):
+        next(answer)
+    assert one_free_thread.acquire(blocking=False)
+
+
+def test_a_closed_answer_is_made_no_further(
+    one_free_thread: threading.Semaphore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once ``close`` returns no thread works on it."""
+    monkeypatch.setattr(module, "DEPTH", 10**9)
+    made = Maker()
+    answer = ahead(made, _tasks(1_000_000))
     assert next(answer) == 0
     answer.close()  # type: ignore[attr-defined]
-    count = len(made)
+    count = len(made.threads)
     assert one_free_thread.acquire(timeout=WAIT_S)
-    assert len(made) == count <= 1 + DEPTH
+    assert len(made.threads) == count < 1_000_000
 
 
 @pytest.mark.parametrize("cores", [{0}, {0, 1}])
@@ -87,16 +132,16 @@ def test_without_a_free_thread_or_core_the_caller_makes_all(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: cores)
     if len(cores) > 1:
         one_free_thread.acquire()
-    made: list[threading.Thread] = []
-    for item in ahead(_made_by(made)):
-        assert len(made) == item + 1
-    assert set(made) == {threading.current_thread()} and len(made) == 20
+    made = Maker()
+    for item in ahead(made, _tasks()):
+        assert len(made.threads) == item + 1
+    assert set(made.threads.values()) == {threading.current_thread()} and len(made.threads) == 20
 
 
 def test_the_two_threads_keep_to_different_cores(moves: list[tuple[int, set[int]]]) -> None:
     """Each to one of two; the one that asks may use both again at the end."""
     own = threading.get_native_id()
-    assert list(ahead(iter(range(20)))) == list(range(20))
+    assert list(ahead(Maker(), _tasks())) == list(range(20))
     of_asker = [cores for thread, cores in moves if thread == own]
     of_other = [cores for thread, cores in moves if thread == 0]
     assert len(of_asker) == 2 and of_asker[-1] == {0, 1}
@@ -104,13 +149,13 @@ def test_the_two_threads_keep_to_different_cores(moves: list[tuple[int, set[int]
 
 
 def test_a_system_that_moves_no_threads_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The items come all the same."""
+    """The results come all the same."""
 
     def refuse(thread: int, cores: set[int]) -> None:
         raise PermissionError("not allowed")
 
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
-    assert list(ahead(iter(range(20)))) == list(range(20))
+    assert list(ahead(Maker(), _tasks())) == list(range(20))
 
 
 def test_nobody_is_moved_where_no_thread_is_free(
@@ -118,5 +163,5 @@ def test_nobody_is_moved_where_no_thread_is_free(
 ) -> None:
     """The asker does everything, wherever it is put."""
     one_free_thread.acquire()
-    assert list(ahead(iter(range(20)))) == list(range(20))
+    assert list(ahead(Maker(), _tasks())) == list(range(20))
     assert moves == []

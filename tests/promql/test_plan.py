@@ -50,6 +50,38 @@ def test_pinned_selectors_are_evaluated_once(modifier: str, at_ms: int) -> None:
     assert plan.inner.at == Grid.instant(at_ms)
 
 
+@pytest.mark.parametrize(
+    ("query", "valued"),
+    [
+        ("count(x)", False),
+        ("group by (a) ((x offset 5m))", False),
+        ("sum(x)", True),
+        ("count(x > 1)", True),
+        ("count(-x)", True),
+        ("count_values('a', x)", True),
+        ("histogram_count(group(x))", True),
+    ],
+)
+def test_who_counts_asks_for_presence_alone(query: str, valued: bool) -> None:
+    """Where nothing but a selector stands below; hints of resets need the samples."""
+    selects: list[Select] = []
+    waiting: list[object] = [planned(query)]
+    while waiting:
+        match waiting.pop():
+            case Select() as select:
+                selects.append(select)
+            case Aggregation(inner=inner) | Negation(inner=inner):
+                waiting.append(inner)
+            case Operation(left=left):
+                waiting.append(left)
+            case InstantCall(arguments=arguments):
+                waiting += arguments
+    assert [select.valued for select in selects] == [valued]
+    pinned = planned("count(x @ 30)")
+    assert isinstance(pinned, Repeat) and isinstance(pinned.inner, Aggregation)
+    assert isinstance(pinned.inner.inner, Select) and not pinned.inner.inner.valued
+
+
 def test_the_largest_pinned_part_is_repeated() -> None:
     """One Repeat stands above all that does not change from step to step."""
     plan = planned("y + sum(rate(x[5m] @ 30)) * 2")

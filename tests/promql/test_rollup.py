@@ -326,6 +326,32 @@ def test_stale_markers_are_dropped_row_by_row(series: list[Samples]) -> None:
         np.testing.assert_array_equal(clean.row_values(row), [v for _, v in kept])
 
 
+@examples(50)
+@given(
+    st.lists(
+        st.lists(st.integers(0, 60), max_size=30, unique=True).map(sorted), min_size=1, max_size=4
+    ),
+    st.lists(st.integers(-5, 70), max_size=20).map(sorted),
+    st.integers(1, 20),
+    st.data(),
+)
+def test_windows_hold_the_samples_of_their_range(
+    columns: list[list[int]], ends: list[int], range_ms: int, draw: st.DataObject
+) -> None:
+    """Whatever the distances of samples and steps are, and whichever rows share their times."""
+    order = draw.draw(st.lists(st.sampled_from(columns), min_size=1, max_size=6))
+    batch = batch_of([[(time, 1.0) for time in column] for column in order])
+    ends_ms = np.array(ends, dtype=np.int64)
+    windows = Windows.over(batch, ends_ms, ends_ms, range_ms)
+    for row, column in enumerate(order):
+        lows, highs = (
+            bounds[windows.columns[row]].tolist() for bounds in (windows.lows, windows.highs)
+        )
+        assert [column[low:high] for low, high in zip(lows, highs, strict=True)] == [
+            [time for time in column if end - range_ms < time <= end] for end in ends
+        ]
+
+
 def test_windows_are_open_on_the_left() -> None:
     """A sample exactly one range before the step is outside, one at the step is inside."""
     series = [[(0, 1.0), (5_000, 2.0)]]

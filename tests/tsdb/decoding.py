@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tsdb.block import decode_kernels
-from tsdb.block.frame_body import FrameBody, places_of
+from tsdb.block.frame_cache import place_of
 
 Bytes = NDArray[np.uint8]
 
@@ -13,13 +13,13 @@ def decode_values(
     body: Bytes, pieces: NDArray[np.int64], first: int, end: int, out: NDArray[np.float64]
 ) -> bool:
     """Whether the body holds the pieces *first* up to *end*, which then are in *out*."""
-    held, runs = FrameBody.of(np.ascontiguousarray(body)), np.array([first, end])
-    return decode_kernels.decode_values(places_of([held]), pieces, runs, out) == 1
+    held, runs = np.ascontiguousarray(body), np.array([first, end])
+    return decode_kernels.decode_values(np.array([place_of(held)]), pieces, runs, out) == 1
 
 
 def decode_times(
     body: Bytes, pieces: NDArray[np.int64], first: int, end: int, out: NDArray[np.int64]
 ) -> bool:
     """As ``decode_values``."""
-    held, runs = FrameBody.of(np.ascontiguousarray(body)), np.array([first, end])
-    return decode_kernels.decode_times(places_of([held]), pieces, runs, out) == 1
+    held, runs = np.ascontiguousarray(body), np.array([first, end])
+    return decode_kernels.decode_times(np.array([place_of(held)]), pieces, runs, out) == 1

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from series.batch import STALE_NAN
+from series.batch import STALE_NAN, STALE_NAN_BITS
 from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from series.ports import StorageError
 from tests.examples import examples
 from tests.tsdb.blocks import SEED, Data, QuietFiles, bits, block, fingerprints, rows_of, write
 from tests.tsdb.contents import values
+from tsdb.block import decode_kernels
 from tsdb.block import format as block_format
 from tsdb.block.block import Block
 from tsdb.block.cache import BlockCache
@@ -63,6 +64,44 @@ def test_reads_back_what_was_written(data: Data, draw: st.DataObject) -> None:
         rows = draw.draw(st.lists(st.sampled_from(range(len(series)))))
         got = made.read(found.refs[np.array(rows, dtype=np.int64)], start, end)
         assert rows_of(got) == [bits(data[series[row]], start, end) for row in rows]
+
+
+def _is_stale(content: object) -> bool:
+    return content == STALE_NAN_BITS
+
+
+@examples(25)
+@given(_data, st.data())
+def test_less_is_read_where_less_is_asked_for(data: Data, draw: st.DataObject) -> None:
+    """The newest sample of the range alone; without values the times and what is stale."""
+    with tempfile.TemporaryDirectory() as root:
+        made = block(Path(root), 3, data, BlockCache(QuietFiles()))
+        times = sorted({time for samples in data.values() for time, _ in samples})
+        start, end = draw.draw(st.sampled_from(times)), draw.draw(st.sampled_from(times))
+        rows = draw.draw(st.lists(st.sampled_from(range(len(data)))))
+        refs = made.select(()).refs[np.array(rows, dtype=np.int64)]
+        whole = rows_of(made.read(refs, start, end))
+        newest = rows_of(made.read(refs, start, end, newest=True))
+        assert [row[-1:] for row in newest] == [row[-1:] for row in whole]
+        for wanted, is_newest in ((whole, False), (newest, True)):
+            got = rows_of(made.read(refs, start, end, newest=is_newest, values=False))
+            assert [[(time, _is_stale(held)) for time, held in row] for row in got] == [
+                [(time, _is_stale(held)) for time, held in row] for row in wanted
+            ]
+
+
+def test_values_that_nobody_asks_for_are_not_decoded(tmp_path: Path, cache: BlockCache) -> None:
+    """Of segments without stale markers not even the frame is read."""
+    labels = [Labels.of({"__name__": name}) for name in ("a", "b")]
+    data: Data = {labels[0]: _long(480), labels[1]: [*_long(479), (480 * 15_000, STALE_NAN)]}
+    made = block(tmp_path, 1, data, cache)
+    for ref, decoded in ((0, False), (1, True)):
+        with mock.patch.object(
+            decode_kernels, "decode_values", wraps=decode_kernels.decode_values
+        ) as decode:
+            read = made.read(np.array([ref]), 0, 2**62, values=False)
+        frames = sum(len(call.args[2]) - 1 for call in decode.call_args_list)
+        assert read.sample_count == 480 and bool(frames) == decoded
 
 
 def _long(count: int, start: int = 0) -> list[tuple[int, float]]:
@@ -111,9 +150,11 @@ def test_an_estimate_follows_the_range(tmp_path: Path, cache: BlockCache) -> Non
     """The estimate is near the count, and nothing outside of the block's time."""
     made = block(tmp_path, 1, {Labels.of({"a": "b"}): _long(480)}, cache)
     refs = np.arange(1)
-    assert 470 <= made.estimated_samples(refs, 0, 2**60) <= 490
-    assert 230 <= made.estimated_samples(refs, 0, 240 * 15_000) <= 250
-    assert made.estimated_samples(refs, 2**60, 2**61) == 0
+    samples = made.samples_of(refs)
+    assert samples == 480
+    assert 470 <= made.estimated_samples(samples, 0, 2**60) <= 490
+    assert 230 <= made.estimated_samples(samples, 0, 240 * 15_000) <= 250
+    assert made.estimated_samples(samples, 2**60, 2**61) == 0
 
 
 def test_label_names_and_values(tmp_path: Path, cache: BlockCache) -> None:
@@ -355,7 +396,7 @@ def test_a_damaged_frame_does_not_hide_the_others(tmp_path: Path, cache: BlockCa
         assert re.match(rf"{path} is damaged at offset \d+: checksum mismatch", text)
         assert made.damaged_frames == 1
         cache.indexes.clear()
-    assert 475 <= made.estimated_samples(np.arange(32), 0, 2**62) <= 485
+    assert 475 <= made.estimated_samples(made.samples_of(np.arange(32)), 0, 2**62) <= 485
 
 
 def test_indexes_are_held_within_their_bounds(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tests.tsdb.decoding import decode_times, decode_values
 from tests.tsdb.frame_reader import read_frame, sections
 from tsdb.block import decode_kernels, model_kernels, pack_kernels
 from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame, without_number
-from tsdb.block.frame_body import FrameBody, places_of
+from tsdb.block.frame_cache import place_of
 from tsdb.sample.entries import FIRST_TICKET
 
 Segments = list[NDArray[np.uint64]]
@@ -346,10 +346,10 @@ def test_bodies_are_decoded_up_to_the_first_that_is_damaged() -> None:
     """What stands before it is there; the count says which one it is."""
     bodies = [unpack_frame(_encode([_bits(row, row + 1, row + 3)])[0], 7) for row in range(3)]
     bodies[1] = bodies[1][:-8]
-    held = [FrameBody.of(body) for body in bodies]
+    places = np.array([place_of(body) for body in bodies])
     pieces = np.array([[0, 1, 2], [0] * 3, [0] * 3, [3] * 3, [0, 3, 6]])
     out = np.zeros(9)
-    done = decode_kernels.decode_values(places_of(held), pieces, np.arange(4), out)
+    done = decode_kernels.decode_values(places, pieces, np.arange(4), out)
     assert done == 1
     assert out[:3].tolist() == [0, 1, 3]
 

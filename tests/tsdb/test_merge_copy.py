@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from series.batch import STALE_NAN
+from series.batch import STALE_NAN, STALE_NAN_BITS
 from series.labels import Labels
 from series.matcher import Matcher, MatchType
 from tests.examples import examples
@@ -114,7 +114,12 @@ class _Place:
         return found
 
     def check(self, merged: Block, start_ms: int = -_FOREVER_MS) -> None:
-        assert _read(merged) == self.expected(start_ms)
+        read = _read(merged)
+        assert read == self.expected(start_ms)
+        without_values = _read(merged, values=False)
+        assert {one: _stale_times(row) for one, row in without_values.items()} == {
+            one: _stale_times(row) for one, row in read.items()
+        }
         assert _is_sound(merged)
 
 
@@ -132,9 +137,14 @@ def _frames(one: Block) -> bytes:
     return (one.directory / "data").read_bytes()[24 : -24 - one.meta.index_bytes]
 
 
-def _read(one: Block) -> _Bits:
+def _stale_times(row: dict[int, Content]) -> tuple[list[int], list[int]]:
+    """All times, and those of stale markers."""
+    return list(row), [time_ms for time_ms, held in row.items() if held == STALE_NAN_BITS]
+
+
+def _read(one: Block, *, values: bool = True) -> _Bits:
     rows = one.select(())
-    batch = one.read(rows.refs, -_FOREVER_MS, _FOREVER_MS)
+    batch = one.read(rows.refs, -_FOREVER_MS, _FOREVER_MS, values=values)
     batch.check(rising=True)
     return {labels: contents(batch, row) for row, labels in enumerate(rows.frame.all_labels())}
 

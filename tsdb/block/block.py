@@ -33,7 +33,7 @@ from tsdb.block.format import (
     check_data_header,
     unpack_meta,
 )
-from tsdb.block.frame_body import FrameBody, places_of
+from tsdb.block.frame_cache import SIZE, place_of
 from tsdb.block.frame_source import FrameSource
 from tsdb.block.index import BlockIndex, parse_index
 from tsdb.block.index_copy import read_index, write_index
@@ -105,12 +105,15 @@ class Block:
         labels = self._loaded().labels
         return labels.label_values(name, labels.select(matchers) if matchers else None)
 
-    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+    def samples_of(self, refs: Refs) -> int:
+        return int(self.sample_counts(refs).sum())
+
+    def estimated_samples(self, samples: int, start_ms: int, end_ms: int) -> int:
         covered = min(end_ms, self.max_time_ms) - max(start_ms, self.min_time_ms)
         if covered < 0:
             return 0
         share = (covered + 1) / (self.max_time_ms - self.min_time_ms + 1)
-        return int(self.sample_counts(refs).sum() * share) + 1
+        return int(samples * share) + 1
 
     def sample_counts(self, refs: Refs) -> Int64s:
         """int64[n]: how many samples each of *refs* has."""
@@ -167,28 +170,41 @@ class Block:
             return []
         return [one.text for one in self._loaded().damage if one.touched[refs].any()]
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
-        del newest  # samples are decoded one from the other
+    def read(
+        self,
+        refs: Refs,
+        start_ms: int,
+        end_ms: int,
+        *,
+        newest: bool = False,
+        values: bool = True,
+    ) -> SeriesBatch:
         while True:
             index = self._loaded()
+            decode = partial(self._decode, index)
             try:
-                batch = self._planned(index, refs, start_ms, end_ms).batch()
                 if index.entries is None:
-                    return batch
+                    return PlannedRead(
+                        index, refs, start_ms, end_ms, decode, newest=newest, values=values
+                    ).batch()
+                # Entries may turn out to be lost: then the sample before is the newest.
+                batch = PlannedRead(index, refs, start_ms, end_ms, decode).batch()
                 return self._unboxed(index, index.entries, batch)
             except ReadAnew:
                 continue
 
-    def plan(self, refs: Refs, start_ms: int, end_ms: int) -> PlannedRead | None:
+    def plan(
+        self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False
+    ) -> PlannedRead | None:
         """What ``read`` would decode; None where there may be more than floats.
 
         It raises ReadAnew where it comes upon damage.
         """
         index = self._loaded()
-        return None if index.entries else self._planned(index, refs, start_ms, end_ms)
-
-    def _planned(self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int) -> PlannedRead:
-        return PlannedRead(index, refs, start_ms, end_ms, partial(self._decode, index))
+        if index.entries:
+            return None
+        decode = partial(self._decode, index)
+        return PlannedRead(index, refs, start_ms, end_ms, decode, newest=newest)
 
     def leave_out(self, finding: Finding) -> None:
         """Notes a damaged frame, whose samples are left out from now on."""
@@ -230,24 +246,29 @@ class Block:
     ) -> None:
         """Decodes all *pieces*, which *runs* divide by frames, into *out*; ReadAnew where a frame
         is damaged."""
-        frames = pieces[0, runs[:-1]].tolist()
-        if not frames:
+        if len(runs) == 1:
             return
-        bodies = self._bodies(index, frames)
+        frames = pieces[0, runs[:-1]]
         # The bodies stay where they are: to join them would cost more memory than is decoded.
-        done = kernel(places_of(bodies), pieces, runs, out)
+        places, held = self._cache.frames.find(self._number, frames)
+        if not places[:, SIZE].all():
+            held = held, self._load_frames(index, frames, places)
+        done = kernel(places, pieces, runs, out)
+        del held
         if done < len(frames):
             text = "frame does not hold the samples it should"
-            raise self._noted(index, frames[done], text)
+            raise self._noted(index, int(frames[done]), text)
 
-    def _bodies(self, index: BlockIndex, frames: list[int]) -> list[FrameBody]:
-        held, bodies = self._cache.frames, []
-        keys = [(self._number, frame) for frame in frames]
-        for key, body in zip(keys, held.get_all(keys), strict=True):
-            if body is None:
-                body = FrameBody.of(self._load_frame(index, key[1]))
-                held.put(key, body, body.data.nbytes)
-            bodies.append(body)
+    def _load_frames(
+        self, index: BlockIndex, frames: Int64s, places: Int64s
+    ) -> list[NDArray[np.uint8]]:
+        """Reads those of *frames* that have no place yet, and gives them theirs."""
+        bodies, count = [], len(index.frame_offsets) - 1
+        for at in np.flatnonzero(places[:, SIZE] == 0).tolist():
+            frame = int(frames[at])
+            bodies.append(self._load_frame(index, frame))
+            places[at, : SIZE + 1] = place_of(bodies[-1])
+            self._cache.frames.put(self._number, count, frame, bodies[-1])
         return bodies
 
     def _noted(self, index: BlockIndex, frame: int, text: str) -> ReadAnew:

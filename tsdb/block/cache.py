@@ -13,11 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tsdb import quarantine
-from tsdb.block.frame_body import FrameBody
+from tsdb.block.frame_cache import FrameCache
 from tsdb.damage import DamageNotes
 from tsdb.files import Files
 from tsdb.lru import Lru
@@ -25,10 +22,6 @@ from tsdb.memory import memory_bytes
 from tsdb.open_files import kept_open
 
 log = logging.getLogger("o11y.storage")
-
-Bytes = NDArray[np.uint8]
-FrameKey = tuple[int, int]
-"""A block's number in the process and the number of a frame in it."""
 
 
 class _OpenFile:
@@ -58,7 +51,8 @@ class BlockCache:
         """
         self.files = files
         self.notes = notes or DamageNotes()
-        self.frames: Lru[FrameKey, FrameBody] = Lru(frame_bytes)
+        self.frames = FrameCache(frame_bytes)
+        """By the block's number in the process, too."""
         self.indexes: Lru[int, Any] = Lru(
             memory_bytes() // 8 if index_bytes is None else index_bytes
         )
@@ -71,7 +65,7 @@ class BlockCache:
     def apart(self, frame_bytes: int) -> "BlockCache":
         """This cache, but for frames of its own, up to *frame_bytes*."""
         twin = copy.copy(self)
-        twin.frames = Lru(frame_bytes)
+        twin.frames = FrameCache(frame_bytes)
         return twin
 
     @property

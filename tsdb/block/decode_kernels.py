@@ -156,14 +156,14 @@ def _values(body: Any, pieces: Any, first: Any, end: Any, out: Any) -> Any:
 def decode_values(bodies: Any, pieces: Any, runs: Any, out: Any) -> int:
     """Decodes pieces (see ``block_kernels``) of frame bodies.
 
-    ``bodies`` int64[2, B]: address and size of each; of body b are the pieces ``runs[b]`` up to
-    ``runs[b + 1]``. ``pieces`` int64[5, n]: frame (not used here), slot, samples to skip, samples
-    to take, place in *out*. Returns how many bodies are done: not all where one does not hold
-    these samples. All in one call, since each call lets go of the interpreter and waits for it.
+    ``bodies`` int64[B, 2 or more]: address and size of each; of body b are the pieces ``runs[b]``
+    up to ``runs[b + 1]``. ``pieces`` int64[5, n]: frame (not used here), slot, samples to skip,
+    samples to take, place in *out*. Returns how many bodies are done: not all where one does not
+    hold these samples. All in one call, since each lets go of the interpreter and waits for it.
     """
     count = len(runs) - 1
     for b in range(count):
-        body = bytes_at(bodies[0, b], bodies[1, b])
+        body = bytes_at(bodies[b, 0], bodies[b, 1])
         if not _values(body, pieces, runs[b], runs[b + 1], out):
             return b
     return count
@@ -190,7 +190,7 @@ def decode_times(bodies: Any, pieces: Any, runs: Any, out: Any) -> int:
     """As ``decode_values``, of whole segments of int64 numbers, packed as times."""
     count = len(runs) - 1
     for b in range(count):
-        body = bytes_at(bodies[0, b], bodies[1, b])
+        body = bytes_at(bodies[b, 0], bodies[b, 1])
         if not _times(body, pieces, runs[b], runs[b + 1], out):
             return b
     return count

@@ -10,7 +10,7 @@ from tsdb.block import decode_kernels
 from tsdb.block.cache import BlockCache
 from tsdb.block.codec import unpack_frame, without_number
 from tsdb.block.format import ColumnReader, DamagedError, Section
-from tsdb.block.frame_body import FrameBody, places_of
+from tsdb.block.frame_cache import place_of
 from tsdb.block.index import BlockIndex
 from tsdb.block.index_copy import read_index
 from tsdb.block.kernels import FRAME_SEGMENTS
@@ -81,11 +81,11 @@ class FrameSource:
         for at, frame in enumerate(frames.tolist()):
             offset = int(self.index.frame_offsets[frame])
             try:
-                body = FrameBody.of(unpack_frame(self._read(frame), frame))
+                body = unpack_frame(self._read(frame), frame)
             except ValueError as error:
                 raise DamagedError(str(error), offset) from None
-            run = runs[at : at + 2]
-            if not decode_kernels.decode_times(places_of([body]), pieces, run, times_ms):
+            run, places = runs[at : at + 2], np.array([place_of(body)])
+            if not decode_kernels.decode_times(places, pieces, run, times_ms):
                 raise DamagedError("frame does not hold the times it should", offset)
         return times_ms
 

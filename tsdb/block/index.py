@@ -51,7 +51,8 @@ class BlockIndex(NamedTuple):
     """The directory of a block. For s series, g segments, l lines, c time columns, f frames:
 
     - ``series_segments`` int64[s + 1]: series r has the segments from the r-th up to the next;
-      ``segment_frames`` int32[g], ``segment_slots`` uint8[g]: where each one stands.
+      ``segment_frames`` int32[g], ``segment_slots`` uint8[g]: where each one stands;
+      ``segment_flags`` uint8[g]: what is known of its values, see ``model_kernels``.
     - ``series_lines`` int32[s]: the *line* of a series is the list of the time columns of its
       segments, ``line_columns[line_bounds[l] : line_bounds[l + 1]]``; ``line_bounds``
       int64[l + 1], ``line_samples`` int64[l].
@@ -66,6 +67,7 @@ class BlockIndex(NamedTuple):
     series_lines: NDArray[np.int32]
     segment_frames: NDArray[np.int32]
     segment_slots: NDArray[np.uint8]
+    segment_flags: NDArray[np.uint8]
     line_bounds: Int64s
     line_columns: Int64s
     line_samples: Int64s
@@ -103,6 +105,7 @@ class BlockIndex(NamedTuple):
             series_lines=lines.numbers,
             segment_frames=self.segment_frames[kept],
             segment_slots=self.segment_slots[kept],
+            segment_flags=self.segment_flags[kept],
             line_bounds=lines.bounds,
             line_columns=lines.columns,
             line_samples=lines.samples(self.column_counts),
@@ -204,6 +207,7 @@ def parse_index(sections: Sections, meta: BlockMeta) -> BlockIndex:
     _expect(len(kinds) == len(frame_sizes))
     _expect(column_counts.min(initial=1) > 0 and column_counts.max(initial=0) <= MAX_SEGMENT)
     lines = _Lines.unpack(read[Section.SEGMENTS], meta.series, len(column_counts))
+    flags = read[Section.SEGMENTS].column()
     _expect(group_rows.sum() == meta.series)
     _expect(group_rows.min(initial=1) > 0 and group_rows.max(initial=0) <= FRAME_SEGMENTS)
     line_samples = lines.samples(column_counts)
@@ -213,8 +217,10 @@ def parse_index(sections: Sections, meta: BlockMeta) -> BlockIndex:
     layout = lay_out(row_segments, group_rows)
     _expect(len(layout.bounds) - 1 == len(value_frames))
     in_frame = np.diff(layout.bounds)
+    _expect(len(flags) == len(layout.order) and _all_below(flags, 256))
     frames = np.empty(len(layout.order), dtype=np.int32)
-    slots = np.empty(len(layout.order), dtype=np.uint8)
+    slots, segment_flags = np.empty((2, len(layout.order)), dtype=np.uint8)
+    segment_flags[layout.order] = flags
     frames[layout.order] = np.repeat(value_frames, in_frame)
     slots[layout.order] = np.arange(len(slots)) - np.repeat(layout.bounds[:-1], in_frame)
     entries = None
@@ -230,6 +236,7 @@ def parse_index(sections: Sections, meta: BlockMeta) -> BlockIndex:
         series_lines=lines.numbers,
         segment_frames=frames,
         segment_slots=slots,
+        segment_flags=segment_flags,
         line_bounds=lines.bounds,
         line_columns=lines.columns,
         line_samples=line_samples,

@@ -17,6 +17,9 @@ FRAME_SEGMENTS = 16
 MAX_SEGMENT = (1 << 16) - 1
 """Samples of a segment at most."""
 
+_HAS_STALE = 1
+"""A flag of segments, see ``model_kernels``."""
+
 _UINT8 = "Array(u1, 1, 'C', True)"
 _INT32 = "Array(i4, 1, 'C', True)"
 _INT64 = "Array(i8, 1, 'C', True)"
@@ -221,7 +224,7 @@ def _lower_bound(numbers: Any, start: Any, end: Any, bound: Any) -> Any:
 @kernel(
     "Tuple((i8[::1], i8[::1], i8[:, ::1], i8[::1]))"
     f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64},"
-    f" {_INT32}, {_UINT8}, {_INT64}, i8, i8)"
+    f" {_INT32}, {_UINT8}, {_UINT8}, {_INT64}, i8, i8, b1, b1)"
 )
 def plan_values(
     refs: Any,
@@ -234,15 +237,19 @@ def plan_values(
     series_segments: Any,
     segment_frames: Any,
     segment_slots: Any,
+    segment_flags: Any,
     column_counts: Any,
     start_ms: int,
     end_ms: int,
+    only_newest: bool,
+    only_stale: bool,
 ) -> Any:
-    """Gives every row its place in the answer, trimmed to the range.
+    """Gives every row its place in the answer, trimmed to the range or to its newest sample there.
 
     ``refs`` int64[rows] are the series of the rows, ``sequences`` to ``ends`` what ``plan_times``
     has returned, *times* what its pieces have decoded. Returns ``offsets`` int64[rows + 1] and
-    ``time_starts`` int64[rows] of the answer, then pieces and runs that decode its values.
+    ``time_starts`` int64[rows] of the answer, then pieces and runs that decode its values; with
+    *only_stale* those alone that may be stale markers.
     """
     rows = len(refs)
     offsets = np.empty(rows + 1, np.int64)
@@ -262,6 +269,8 @@ def plan_values(
         high = low if end_ms < start_ms else _lower_bound(times, low, stop, end_ms)
         if high < stop and times[high] == end_ms and end_ms >= start_ms:
             high += 1
+        if only_newest:
+            low = max(low, high - 1)
         time_starts[i] = low
         offsets[i + 1] = offsets[i] + high - low
         at = begin
@@ -270,7 +279,7 @@ def plan_values(
             samples = column_counts[line_columns[place]]
             skip = max(0, low - at)
             take = min(samples, high - at) - skip
-            if take > 0:
+            if take > 0 and not (only_stale and segment_flags[segment] & _HAS_STALE == 0):
                 pieces[0, made] = segment_frames[segment]
                 pieces[1, made] = segment_slots[segment]
                 pieces[2, made] = skip

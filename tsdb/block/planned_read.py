@@ -23,7 +23,15 @@ class PlannedRead:
     """
 
     def __init__(
-        self, index: BlockIndex, refs: Refs, start_ms: int, end_ms: int, decode: Decode
+        self,
+        index: BlockIndex,
+        refs: Refs,
+        start_ms: int,
+        end_ms: int,
+        decode: Decode,
+        *,
+        newest: bool = False,
+        values: bool = True,
     ) -> None:
         """The samples of *refs* in the times, see ``Part.read``."""
         refs = np.ascontiguousarray(refs, dtype=np.int64)
@@ -51,11 +59,15 @@ class PlannedRead:
             index.series_segments,
             index.segment_frames,
             index.segment_slots,
+            index.segment_flags,
             index.column_counts,
             start_ms,
             end_ms,
+            newest,
+            not values,
         )
         self._decode = decode
+        self._empty = np.empty if values else np.zeros
 
     def decode(self, places: Int64s, out: NDArray[np.float64]) -> None:
         """Puts the values of row r to ``out[places[r]]`` and behind it; ``places`` int64[rows]."""
@@ -66,6 +78,6 @@ class PlannedRead:
 
     def batch(self) -> SeriesBatch:
         """The rows with their values."""
-        values = np.empty(int(self.offsets[-1]))
+        values = self._empty(int(self.offsets[-1]))
         self._decode(decode_kernels.decode_values, self._pieces, self._runs, values)
         return SeriesBatch(values, self.times_ms, self.offsets, self.time_starts)

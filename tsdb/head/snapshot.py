@@ -89,16 +89,28 @@ class HeadSnapshot:
     def label_values(self, name: str, matchers: tuple[Matcher, ...]) -> list[str]:
         return self.index.label_values(name, self._matching(matchers))
 
-    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+    def samples_of(self, refs: Refs) -> int:
+        return int(self.state[refs, kernels.COUNT].sum())
+
+    def estimated_samples(self, samples: int, start_ms: int, end_ms: int) -> int:
         covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.first_ms) + 1
         whole_ms = self.max_time_ms - self.first_ms + 1
         share = max(0, covered_ms) / max(1, whole_ms)
         times = self.late.times
         late = int(np.count_nonzero((times >= start_ms) & (times <= end_ms)))
-        return int(self.state[refs, kernels.COUNT].sum() * share) + late
+        return int(samples * share) + late
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+    def read(
+        self,
+        refs: Refs,
+        start_ms: int,
+        end_ms: int,
+        *,
+        newest: bool = False,
+        values: bool = True,
+    ) -> SeriesBatch:
         """Exactly the samples within the range, or the newest of them and those that came late."""
+        del values  # they are there
         arena = self.arena
         start_in_pages_ms = max(start_ms, self.visible_from_ms)
         whole = read_kernels.read_pages(

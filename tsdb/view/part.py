@@ -87,15 +87,28 @@ class Part(Protocol):
         """The series that satisfy all *matchers*, each once; *check* is that of ``Hints``."""
         ...
 
-    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
-        """About how many samples ``read`` would return; cheap, decodes nothing."""
+    def samples_of(self, refs: Refs) -> int:
+        """How many samples *refs* have in all; of a part on disk that never changes, about."""
         ...
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+    def estimated_samples(self, samples: int, start_ms: int, end_ms: int) -> int:
+        """About how many ``read`` would return where the refs have *samples* in all."""
+        ...
+
+    def read(
+        self,
+        refs: Refs,
+        start_ms: int,
+        end_ms: int,
+        *,
+        newest: bool = False,
+        values: bool = True,
+    ) -> SeriesBatch:
         """The samples of *refs* (int64[n], in any order), row for row; no keys.
 
         Holds every sample with ``start_ms <= time <= end_ms`` and possibly neighbours outside;
         with *newest* those that are not the newest of the range in their row may be missing.
+        Without *values* floats may be any, but stale markers are where they are and nowhere else.
         Times strictly rise within a row. Rows that share their times point at one stretch of
         ``times_ms``. Samples in damaged bytes are left out, see ``damage``; StorageError where
         nothing can be read.

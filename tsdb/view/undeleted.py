@@ -117,14 +117,25 @@ class Undeleted:
             touched: NDArray[np.bool_] = self._hits().groups != 0
         return touched
 
-    def estimated_samples(self, refs: Refs, start_ms: int, end_ms: int) -> int:
+    def samples_of(self, refs: Refs) -> int:
         with self._as_own():
-            return self.block.estimated_samples(refs, start_ms, end_ms)
+            return self.block.samples_of(refs)
 
-    def read(self, refs: Refs, start_ms: int, end_ms: int, *, newest: bool = False) -> SeriesBatch:
+    def estimated_samples(self, samples: int, start_ms: int, end_ms: int) -> int:
+        return self.block.estimated_samples(samples, start_ms, end_ms)
+
+    def read(
+        self,
+        refs: Refs,
+        start_ms: int,
+        end_ms: int,
+        *,
+        newest: bool = False,
+        values: bool = True,
+    ) -> SeriesBatch:
         del newest  # it might be deleted
         with self._as_own():
-            batch = self.block.read(refs, start_ms, end_ms)
+            batch = self.block.read(refs, start_ms, end_ms, values=values)
             hits = self._hits()
         groups = hits.groups[refs]
         if not groups.any():

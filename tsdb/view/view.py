@@ -5,8 +5,7 @@ sample of it at one instant, the part of lower rank wins, so every sample is rea
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import TypeVar
 
@@ -37,11 +36,23 @@ class SeriesMap:
     """Where the S series of a selection stand in P parts.
 
     ``refs`` int64[P, S]: the ref of each series, -1 where a part does not have it. The series
-    ascend by their labels.
+    ascend by their labels. ``samples`` remembers how many a part on disk, by its place among the
+    parts, has of them.
     """
 
     frame: LabelFrame
     refs: Rows
+    samples: dict[int, int] = field(default_factory=dict)
+
+    def samples_of(self, at: int, part: Part) -> int:
+        """How many samples *part*, the *at*-th, has of the series."""
+        samples = self.samples.get(at)
+        if samples is None:
+            refs = self.refs[at]
+            samples = part.samples_of(refs[refs >= 0])
+            if part.on_disk:
+                self.samples[at] = samples
+        return samples
 
     @property
     def size_bytes(self) -> int:
@@ -88,9 +99,12 @@ class PartsSelection:
     def estimated_samples(self) -> int:
         start_ms, end_ms = self._hints.start_ms, self._hints.end_ms
         count = 0
-        for part, refs in zip(self._parts.parts, self._series.refs, strict=True):
-            with suppress(PartLost):
-                count += part.estimated_samples(refs[refs >= 0], start_ms, end_ms)
+        for at, part in enumerate(self._parts.parts):
+            try:
+                samples = self._series.samples_of(at, part)
+            except PartLost:
+                continue
+            count += part.estimated_samples(samples, start_ms, end_ms)
         return count
 
     def read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
@@ -105,6 +119,7 @@ class PartsSelection:
         asked = list(zip(self._parts.parts, refs, strict=True))
         if start_ms > self._hints.start_ms or end_ms < self._hints.end_ms:
             asked = list(compress(asked, self._parts.overlapping(start_ms, end_ms)))
+        newest, values = self._hints.newest, self._hints.values
         pieces = []
         for part, part_refs in asked:
             present, found = _present(part_refs)
@@ -113,9 +128,11 @@ class PartsSelection:
                 planned = None
                 try:
                     # What is joined is decoded to its place in the whole.
-                    if len(asked) > 1 and isinstance(part, Block):
-                        planned = part.plan(found, start_ms, end_ms)
-                    batch = planned or part.read(found, start_ms, end_ms, newest=self._hints.newest)
+                    if len(asked) > 1 and values and isinstance(part, Block):
+                        planned = part.plan(found, start_ms, end_ms, newest=newest)
+                    batch = planned or part.read(
+                        found, start_ms, end_ms, newest=newest, values=values
+                    )
                 except PartLost as lost:
                     context.damaged(str(lost))
                     continue
@@ -245,8 +262,10 @@ def _present(refs: Rows) -> tuple[Rows, Rows]:
     """The rows that a part has, and what they are there."""
     if len(refs) == 1:
         return (_ONLY_ROW, refs) if refs[0] >= 0 else (_NO_ROW, refs[:0])
-    present = np.flatnonzero(refs >= 0)
-    return present, refs[present]
+    present = refs >= 0
+    if present.all():
+        return np.arange(len(refs)), refs
+    return present.nonzero()[0], refs[present]
 
 
 _ONLY_ROW, _NO_ROW = np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int64)
