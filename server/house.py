@@ -7,7 +7,7 @@ has begun to listen.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from promql.engine import Engine
 from promql.env import Options
@@ -23,7 +23,6 @@ from server.doors.ha import Elections
 from server.doors.otlp_tenants import OtlpTenants
 from server.doors.push_groups import PushGroups
 from server.doors.refusal_log import RefusalLog
-from server.doors.scraping import Scraping
 from server.metrics.damage_metrics import DamageCollector
 from server.metrics.disk_metrics import DiskCollector
 from server.metrics.limit_metrics import LimitsCollector
@@ -33,6 +32,9 @@ from server.settings import Settings
 from tsdb.db import DbOptions
 from tsdb.log.progress import ReplayProgress
 from tsdb.store import Store
+
+if TYPE_CHECKING:
+    from server.doors.scraping import Scraping
 
 
 def wall_clock_ms() -> int:
@@ -63,7 +65,7 @@ class House:
     otlp: OtlpTenants = field(init=False)
     started_seconds: float = field(default_factory=time.time)
     background: Background | None = None
-    scraping: Scraping | None = None
+    scraping: "Scraping | None" = None
     pushes: PushGroups = field(default_factory=PushGroups)
 
     def __post_init__(self) -> None:

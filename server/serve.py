@@ -194,12 +194,14 @@ def _open_house(settings: Settings, gate: Gate, progress: ReplayProgress):  # ty
     """The house and the application in front of it."""
     # Imported here because it compiles or loads every kernel.
     from server.app import App
-    from server.doors.scrape_door import start_scraping
     from server.house import House
 
     house = House.open(settings, gate, progress=progress)
     try:
-        start_scraping(house)
+        if settings.config_file is not None:
+            from server.doors.scrape_door import start_scraping
+
+            start_scraping(house)
     except BaseException:
         house.close()
         raise

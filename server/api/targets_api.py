@@ -7,7 +7,7 @@ by label matchers sees the targets that satisfy them, and no configuration.
 import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import yaml
@@ -15,8 +15,6 @@ import yaml
 from promql.ast import VectorSelector
 from promql.errors import ParseError
 from promql.parser import parse
-from scrape.pool import Pool
-from scrape.visit import Visitor
 from series.durations import format_duration_ms
 from series.labels import Labels
 from series.matcher import Matcher
@@ -24,6 +22,10 @@ from series.relabel import Rule, steps
 from server.api.params import Params, invalid, read_params
 from server.call import Call
 from server.http import TEXT, Response, api_error, success, text_error
+
+if TYPE_CHECKING:
+    from scrape.pool import Pool
+    from scrape.visit import Visitor
 
 _NEVER = "0001-01-01T00:00:00Z"
 
@@ -53,7 +55,7 @@ async def targets(call: Call) -> Response:
     )
 
 
-def _active(visitor: Visitor) -> dict[str, Any]:
+def _active(visitor: "Visitor") -> dict[str, Any]:
     target = visitor.target
     return {
         "discoveredLabels": target.discovered.as_dict(),
@@ -122,7 +124,7 @@ async def targets_metadata(call: Call) -> Response:
 
 
 def _told(
-    visitors: list[Visitor], matchers: tuple[Matcher, ...], metric: str
+    visitors: "list[Visitor]", matchers: tuple[Matcher, ...], metric: str
 ) -> Iterator[dict[str, Any]]:
     for visitor in visitors:
         labels = visitor.target.labels
@@ -162,12 +164,12 @@ async def reload(call: Call) -> Response:
     return Response(b"", content_type=TEXT)
 
 
-def _pools(call: Call) -> list[Pool]:
+def _pools(call: Call) -> "list[Pool]":
     scraping = call.house.scraping
     return [] if scraping is None else scraping.pools(call.principal.tenant)
 
 
-def _visitors(call: Call, pool: Pool) -> list[Visitor]:
+def _visitors(call: Call, pool: "Pool") -> "list[Visitor]":
     """The targets of *pool* that the asker may see."""
     bound = call.principal.matchers
     return [visitor for visitor in pool.visitors if _satisfy(visitor.target.labels, bound)]
@@ -182,7 +184,7 @@ def _check_unbound(call: Call) -> None:
         raise api_error("forbidden", "the key sees some labels only, and no configuration")
 
 
-def _named_pool(call: Call, params: Params) -> Pool:
+def _named_pool(call: Call, params: Params) -> "Pool":
     _check_unbound(call)
     name = params.get("scrapePool")
     if not name:

@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import httpx
-
 if TYPE_CHECKING:
+    import httpx
     import pyarrow as pa
 
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
@@ -42,7 +41,9 @@ def _headers(key: str, org: str) -> dict[str, str]:
 
 def _post(
     url: str, values: dict[str, str], ranged: bool, headers: dict[str, str]
-) -> httpx.Response:
+) -> "httpx.Response":
+    import httpx  # takes a while, and a server asks nobody
+
     path = "/api/v1/query_range" if ranged else "/api/v1/query"
     form = {name: value for name, value in values.items() if value}
     try:
@@ -51,7 +52,7 @@ def _post(
         raise Failed(f"{url}: {error}") from None
 
 
-def _json(url: str, reply: httpx.Response) -> dict[str, Any]:
+def _json(url: str, reply: "httpx.Response") -> dict[str, Any]:
     try:
         answer: dict[str, Any] = reply.json()
     except ValueError:

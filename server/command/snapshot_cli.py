@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 
 from server.command.transfer_cli import (
@@ -38,6 +37,8 @@ def snapshot(
     if data is not None:
         print(_made(data, checked_tenant(tenant), skip_head))
         return
+    import httpx
+
     path = url.rstrip("/") + "/api/v1/admin/tsdb/snapshot"
     form = {"skip_head": "true"} if skip_head else {}
     try:

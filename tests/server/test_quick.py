@@ -9,6 +9,7 @@ from server.api import metadata_api, query_api, quick
 from server.api.quick import MAX_KNOWN, QUICK_SECONDS, SLOW_SECONDS, QuickQueries
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode
+from tsdb.block.row_cache import RowCache
 
 KIND = ("default", "up", 0, "application/json")
 
@@ -75,6 +76,7 @@ def test_what_must_be_read_from_disk_goes_to_a_worker(asker: Asker, threads: lis
     cache = asker.house.store._machine.cache
     for held in (cache.frames, cache.indexes):
         held.clear()
+        cache.rows = RowCache()
         assert asker.get("/api/v1/query", **early).json()["data"]["result"]
         assert threads[3:] == [True, False]
         asker.house.quick.learn(KIND, 0.0)

@@ -38,6 +38,7 @@ from tsdb.block.frame_source import FrameSource
 from tsdb.block.index import BlockIndex, parse_index
 from tsdb.block.index_copy import read_index, write_index
 from tsdb.block.planned_read import PlannedRead
+from tsdb.block.row_cache import MAX_SPAN_MS
 from tsdb.damage import FRAME, INDEX, Finding, Lost
 from tsdb.lru import Lru
 from tsdb.sample.entries import Entries, entry_numbers, leave_out, ticket_places, unbox
@@ -184,9 +185,10 @@ class Block:
             decode = partial(self._decode, index)
             try:
                 if index.entries is None:
-                    return PlannedRead(
-                        index, refs, start_ms, end_ms, decode, newest=newest, values=values
-                    ).batch()
+                    asked = index, refs, start_ms, end_ms, decode
+                    if values and len(refs) == 1 and end_ms - start_ms <= MAX_SPAN_MS:
+                        return self._cache.rows.read(self._number, *asked, newest=newest)
+                    return PlannedRead(*asked, newest=newest, values=values).batch()
                 # Entries may turn out to be lost: then the sample before is the newest.
                 batch = PlannedRead(index, refs, start_ms, end_ms, decode).batch()
                 return self._unboxed(index, index.entries, batch)

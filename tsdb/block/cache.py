@@ -15,6 +15,7 @@ from typing import Any
 
 from tsdb import quarantine
 from tsdb.block.frame_cache import FrameCache
+from tsdb.block.row_cache import RowCache
 from tsdb.damage import DamageNotes
 from tsdb.files import Files
 from tsdb.lru import Lru
@@ -52,11 +53,12 @@ class BlockCache:
         self.files = files
         self.notes = notes or DamageNotes()
         self.frames = FrameCache(frame_bytes)
-        """By the block's number in the process, too."""
+        """By the block's number in the process, as all that follow."""
+        self.rows = RowCache()
         self.indexes: Lru[int, Any] = Lru(
             memory_bytes() // 8 if index_bytes is None else index_bytes
         )
-        """By the block's number in the process; what an index is, is the block's business."""
+        """What an index is, is the block's business."""
         self._max_files = open_files or kept_open(256)
         self._lock = threading.Lock()
         self._open: OrderedDict[Path, _OpenFile] = OrderedDict()
