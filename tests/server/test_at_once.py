@@ -37,7 +37,7 @@ ROUNDS = 4
 
 @pytest.fixture(autouse=True)
 def heads(monkeypatch: pytest.MonkeyPatch) -> Heads:
-    """Those that connections remember, none at first; what is slow now is slow for all."""
+    """Those that connections remember, none at first."""
     fresh = Heads()
     monkeypatch.setattr(connection, "_heads", fresh)
     return fresh
