@@ -48,17 +48,17 @@ class Entrance:
     def carry_out_here(self, waiting: Waiting, *, may_sync: bool) -> Result | None:
         """What a round of *waiting* alone comes to; None where it has to ``enter``.
 
-        It is done where nobody else is at work. Unless the calling thread *may_sync*, only where no
-        wait for the disk is to be expected.
+        It is done where nobody else is at work; who comes meanwhile is not of this round. Unless
+        the calling thread *may_sync*, only where no wait for the disk is to be expected.
         """
         state = self._state
         if state.machine.space.is_low or not state.commit.acquire(blocking=False):
             return None
         try:
             owed = state.wal.sync_due_seconds
-            if not (may_sync or self._rounds.are_quick) or not self._enter_alone(waiting):
+            if not (may_sync or self._rounds.are_quick) or not self._is_free():
                 return None
-            [(_, result)] = self._carry_out()
+            [(_, result)] = self._carry_out([waiting])
         finally:
             state.commit.release()
         if state.wal.sync_due_seconds < owed:
@@ -67,13 +67,10 @@ class Entrance:
                     self._committer.wake(self)
         return result
 
-    def _enter_alone(self, waiting: Waiting) -> bool:
-        """Lets *waiting* take part in the next round where nobody else does yet."""
+    def _is_free(self) -> bool:
+        """Whether a write may be carried out before any other."""
         with self._lock:
-            if self.is_closed or self._waiting:
-                return False
-            self._waiting.append(waiting)
-            return True
+            return not (self.is_closed or self._waiting)
 
     @property
     def waiting_count(self) -> int:
@@ -95,16 +92,15 @@ class Entrance:
         """
         if self._waiting:
             with self._state.commit:
-                done = self._carry_out()
+                done = self._carry_out(self._take_waiting())
             for one, result in done:
                 one.resolve(result)
         if self._state.wal.sync_due_seconds <= time.monotonic():
             with self._state.commit:
                 self._state.wal.sync()
 
-    def _carry_out(self) -> list[tuple[Waiting, Result]]:
-        """A round of those that wait, and what became of each; under ``State.commit``."""
-        due = self._take_waiting()
+    def _carry_out(self, due: list[Waiting]) -> list[tuple[Waiting, Result]]:
+        """A round of *due*, and what became of each; under ``State.commit``."""
         began = time.monotonic()
         try:
             return list(zip(due, self._rounds.carry_out(due, self.series_limit), strict=True))

@@ -3,6 +3,7 @@
 import itertools
 import math
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from tsdb.store import Store
 
 _LATER_MS = HOUR_MS
 """An interval that never passes within a test."""
+_ROUNDS = 500
 _MODES = [0, _LATER_MS, NEVER_SYNC_MS]
 
 
@@ -378,6 +380,32 @@ def test_who_finds_others_at_work_lets_a_committer_do_it(tmp_path: Path) -> None
         waiting = db.append_here(batch_of((0, NOW_MS + 1, 2.0)), may_sync=True)
         assert not waiting.done()
     assert waiting.result(timeout=30).samples == 1
+    store.close()
+
+
+def test_nobody_is_forgotten_where_many_write_at_once(tmp_path: Path) -> None:
+    """Each hears what became of his own write, whoever carried it out."""
+    store = _syncing_store(tmp_path, FaultyFiles(), NEVER_SYNC_MS)
+    db = store.tenant_for_write("a")
+    heard: list[list[int]] = [[] for _ in range(5)]
+
+    def write(number: int) -> None:
+        for at in range(_ROUNDS):
+            batch = batch_of(*((8 * number + k, NOW_MS + at, 1.0) for k in range(number)))
+            future = db.append_here(batch, may_sync=True)
+            heard[number].append(future.result(timeout=30).samples)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(len(heard))]
+    interval_seconds = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join()
+    finally:
+        sys.setswitchinterval(interval_seconds)
+    assert heard == [[number] * _ROUNDS for number in range(len(heard))]
     store.close()
 
 
