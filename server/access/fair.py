@@ -9,6 +9,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from traceback import clear_frames
 from typing import Any
 
 
@@ -124,7 +125,12 @@ class _Task:
         try:
             result = self.run()
         except BaseException as error:  # whatever it is, the asker must hear of it
+            # What the failed call holds is let go of here and now, by this thread. The error leads
+            # to its frames and back, so it would else live until the garbage collector runs, and
+            # generators that have a thread at work would be closed by a thread that collects.
+            clear_frames(error.__traceback__)
             self.future.set_exception(error)
+            del self
         else:
             self.future.set_result(result)
 

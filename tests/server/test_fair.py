@@ -1,7 +1,10 @@
 """The pool of query threads: in turn, with a thread in reserve."""
 
+import gc
 import hashlib
 import threading
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import Future
 from typing import Any
 
@@ -23,6 +26,40 @@ def test_results_and_errors_come_back() -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError):
         pool.of("a").submit(print)
+
+
+def test_a_call_that_failed_leaves_nothing_to_the_garbage_collector() -> None:
+    """What it held is let go of, and its generators are closed, in the thread that ran it."""
+    pool = FairPool(1, "test")
+    closed_by: list[str] = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from (1, 0)
+        finally:
+            closed_by.append(threading.current_thread().name)
+
+    def fail() -> None:
+        given = numbers()
+        held = Future[Any]()
+        try:
+            print(next(given) // 0)
+        except ZeroDivisionError as error:
+            held.set_exception(error)
+            raise
+
+    gc.collect()
+    gc.disable()
+    try:
+        failed = pool.of("a").submit(fail)
+        assert isinstance(failed.exception(5), ZeroDivisionError)
+        pool.shutdown()
+        assert closed_by == ["test-0"]
+        reference = weakref.ref(failed)
+        del failed
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 def test_organizations_take_turns() -> None:
