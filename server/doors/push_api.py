@@ -38,11 +38,18 @@ async def push(call: Call) -> Response:
     All or nothing is read; 200 (202 for DELETE) once it is durable.
     """
     group = call.principal.tenant, _grouping(call.request.captures, call.request.path)
-    groups = call.house.pushes
     replaces = call.request.method != "POST"
     pushed = _Pushed()
     if call.request.method != "DELETE":
         pushed = await _read(call, dict(group[1]))
+    async with call.house.pushes.turn(group):
+        outcome = await _store(call, group, pushed, replaces)
+    return _answer(call, outcome)
+
+
+async def _store(call: Call, group: GroupKey, pushed: "_Pushed", replaces: bool) -> Outcome:
+    """Stores what was *pushed* to the *group*, and ends what it no longer holds."""
+    groups = call.house.pushes
     time_ms = groups.next_time_ms(group, call.house.now_ms())
     if pushed.series:
         pushed.add_push_time(group, time_ms)
@@ -53,7 +60,7 @@ async def push(call: Call) -> Response:
     except OSError as error:
         raise http_error(error) from None
     groups.put(group, pushed.series, gone, time_ms)
-    return _answer(call, outcome)
+    return outcome
 
 
 @dataclass(slots=True)

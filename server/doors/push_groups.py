@@ -6,8 +6,10 @@ memory is bounded and does not outlive the process; series that fall out of it e
 does that no sample comes for.
 """
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 MAX_GROUPS = 10_000
 MAX_GROUP_SERIES = 500_000
@@ -27,10 +29,18 @@ class PushGroups:
 
     def __init__(self) -> None:
         self._groups: OrderedDict[GroupKey, _Group] = OrderedDict()
+        self._turns: WeakValueDictionary[GroupKey, asyncio.Lock] = WeakValueDictionary()
         self.series_count = 0
 
     def __len__(self) -> int:
         return len(self._groups)
+
+    def turn(self, group: GroupKey) -> asyncio.Lock:
+        """What a push holds from its look at the group until it has ``put`` what it left."""
+        lock = self._turns.get(group)
+        if lock is None:
+            lock = self._turns[group] = asyncio.Lock()
+        return lock
 
     def next_time_ms(self, group: GroupKey, now_ms: int) -> int:
         """*now_ms*, or later where the group's last push bears that time already."""

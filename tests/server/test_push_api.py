@@ -1,5 +1,6 @@
 """Pushes over HTTP, as a Pushgateway takes them."""
 
+import asyncio
 import gzip
 from typing import Any
 
@@ -176,3 +177,18 @@ def test_native_histograms_and_exemplars_are_pushed(asker: Asker) -> None:
     found = asker.get("/api/v1/query_exemplars", query="c", start=0, end=NOW_MS / 1000 + 1)
     [of_series] = found.json()["data"]
     assert [one["timestamp"] for one in of_series["exemplars"]] == [NOW_MS / 1000]
+
+
+def test_pushes_to_one_group_that_come_together_take_turns(asker: Asker) -> None:
+    """Each has a time of its own, and what the last one lacks has ended."""
+
+    async def both() -> list[int]:
+        transport = httpx.ASGITransport(app=asker.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+            bodies = [f"a {at}\nonly_{at} 1\n" for at in range(2)]
+            sent = [http.put("/metrics/job/x", content=body) for body in bodies]
+            return [answer.status_code for answer in await asyncio.gather(*sent)]
+
+    assert asyncio.run(both()) == [200, 200]
+    last = series(asker, "a")["job=x"]
+    assert [bool(series(asker, f"only_{at}")) for at in range(2)] == [last == "0", last == "1"]

@@ -132,3 +132,15 @@ class FaultyFiles(Files):
     def remove_tree(self, path: Path) -> None:
         self._maybe("remove_tree")
         super().remove_tree(path)
+
+
+class CountingFiles(FaultyFiles):
+    """Counts the syncs of data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syncs = 0
+
+    def fdatasync(self, fd: int) -> None:
+        self.syncs += 1
+        super().fdatasync(fd)

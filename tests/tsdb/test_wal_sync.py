@@ -3,7 +3,6 @@
 import itertools
 import math
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,9 +15,9 @@ from tests.tsdb.crashes import CrashingFiles
 from tests.tsdb.databases import (
     HOUR_MS,
     NOW_MS,
+    CountingFiles,
     FaultyFiles,
     append,
-    batch_of,
     bits,
     everything,
     open_store,
@@ -33,24 +32,11 @@ from tsdb.store import Store
 
 _LATER_MS = HOUR_MS
 """An interval that never passes within a test."""
-_ROUNDS = 500
 _MODES = [0, _LATER_MS, NEVER_SYNC_MS]
 
 
 def _note(text: str) -> list[Section]:
     return [records.encode_metadata({text: Metadata("counter", "", "")})]
-
-
-class _CountingFiles(FaultyFiles):
-    """Counts the syncs, all of which are those of a log here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.syncs = 0
-
-    def fdatasync(self, fd: int) -> None:
-        self.syncs += 1
-        super().fdatasync(fd)
 
 
 def test_what_the_option_may_say() -> None:
@@ -66,7 +52,7 @@ def test_what_the_option_may_say() -> None:
 @pytest.mark.parametrize(("sync_ms", "syncs"), [(0, 3), (_LATER_MS, 1), (NEVER_SYNC_MS, 0)])
 def test_records_are_synced_as_was_asked(tmp_path: Path, sync_ms: int, syncs: int) -> None:
     """The first of a segment is with an interval, too: it tells where the last segment ends."""
-    files = _CountingFiles()
+    files = CountingFiles()
     wal = Wal(tmp_path / "wal", files, 1 << 20, sync_ms=sync_ms)
     for text in "abc":
         wal.append(_note(text), 0)
@@ -177,7 +163,7 @@ def test_a_last_sync_that_fails_is_answered_by_a_seal(tmp_path: Path) -> None:
 
 def test_a_failed_late_sync_is_not_tried_again(tmp_path: Path) -> None:
     """A second sync of the same bytes would succeed and mean nothing: they go on elsewhere."""
-    files = _CountingFiles()
+    files = CountingFiles()
     wal = Wal(tmp_path / "wal", files, 1 << 20, sync_ms=_LATER_MS)
     for text in "ab":
         wal.append(_note(text), 0)
@@ -346,103 +332,33 @@ def test_after_a_clean_stop_nothing_is_replayed(tmp_path: Path) -> None:
         store.close()
 
 
-@pytest.mark.parametrize("sync_ms", _MODES)
-def test_a_write_may_be_done_by_its_own_thread(tmp_path: Path, sync_ms: int) -> None:
-    """At once where that takes no wait for the disk, or where the caller takes that upon itself."""
-    files = _CountingFiles()
-    store = _syncing_store(tmp_path, files, sync_ms)
-    db = store.tenant_for_write("a")
-    first = db.append_here(batch_of((0, NOW_MS, 1.0)), may_sync=False)
-    assert first.result(timeout=30).samples == 1, "the file is made by a committer"
-    before = files.syncs
-    second = db.append_here(batch_of((0, NOW_MS + 1, 2.0)), may_sync=False)
-    assert second.done() or sync_ms == 0
-    assert second.result(timeout=30).samples == 1
-    third = db.append_here(batch_of((0, NOW_MS + 2, 3.0)), may_sync=True)
-    assert third.done() and third.result().samples == 1
-    assert files.syncs == before + (2 if sync_ms == 0 else 0)
-    written = [(0, NOW_MS, 1.0), (0, NOW_MS + 1, 2.0), (0, NOW_MS + 2, 3.0)]
-    assert everything(db) == bits(written)
-    store.close()
-    with pytest.raises(OSError, match="closed"):
-        db.append_here(batch_of((0, NOW_MS + 3, 4.0)), may_sync=True).result(timeout=30)
-    again = _syncing_store(tmp_path, files, sync_ms)
-    assert everything(again.tenant("a")) == bits(written)
-    again.close()
+class _Unclosable(FaultyFiles):
+    """Once ``is_broken`` the next sync fails, and so does the close after it."""
 
-
-def test_who_finds_others_at_work_lets_a_committer_do_it(tmp_path: Path) -> None:
-    """Nobody waits for the round of another."""
-    store = _syncing_store(tmp_path, FaultyFiles(), _LATER_MS)
-    db = store.tenant_for_write("a")
-    append(db, (0, NOW_MS, 1.0))
-    with db._state.commit:
-        waiting = db.append_here(batch_of((0, NOW_MS + 1, 2.0)), may_sync=True)
-        assert not waiting.done()
-    assert waiting.result(timeout=30).samples == 1
-    store.close()
-
-
-def test_nobody_is_forgotten_where_many_write_at_once(tmp_path: Path) -> None:
-    """Each hears what became of his own write, whoever carried it out."""
-    store = _syncing_store(tmp_path, FaultyFiles(), NEVER_SYNC_MS)
-    db = store.tenant_for_write("a")
-    heard: list[list[int]] = [[] for _ in range(5)]
-
-    def write(number: int) -> None:
-        for at in range(_ROUNDS):
-            batch = batch_of(*((8 * number + k, NOW_MS + at, 1.0) for k in range(number)))
-            future = db.append_here(batch, may_sync=True)
-            heard[number].append(future.result(timeout=30).samples)
-
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(len(heard))]
-    interval_seconds = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-    finally:
-        sys.setswitchinterval(interval_seconds)
-    assert heard == [[number] * _ROUNDS for number in range(len(heard))]
-    store.close()
-
-
-class _TellingFiles(FaultyFiles):
-    """Tells of syncs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.synced = threading.Event()
+    is_broken = False
 
     def fdatasync(self, fd: int) -> None:
+        if self.is_broken:
+            raise OSError(5, "fdatasync")
         super().fdatasync(fd)
-        self.synced.set()
+
+    def close(self, fd: int) -> None:
+        super().close(fd)
+        if self.is_broken:
+            self.is_broken = False
+            raise OSError(5, "close")
 
 
-def test_what_a_thread_wrote_itself_is_synced_when_due(tmp_path: Path) -> None:
-    """Though no committer had to do with it."""
-    files = _TellingFiles()
-    store = _syncing_store(tmp_path, files, 20)
+@pytest.mark.parametrize("sync_ms", _MODES)
+def test_a_log_that_cannot_be_closed_keeps_nobody_waiting(tmp_path: Path, sync_ms: int) -> None:
+    """What was acknowledged stays, and the next write goes to a new segment."""
+    files = _Unclosable()
+    store = _syncing_store(tmp_path, files, sync_ms)
     db = store.tenant_for_write("a")
     append(db, (0, NOW_MS, 1.0))
-    files.synced.clear()
-    db.append_here(batch_of((0, NOW_MS + 1, 2.0)), may_sync=False).result(timeout=30)
-    assert files.synced.wait(30)
-    store.close()
-
-
-def test_a_failing_disk_is_told_to_who_writes_himself(tmp_path: Path) -> None:
-    """The write fails, nothing of it is there, and the next one goes to a new segment."""
-    files = FaultyFiles()
-    store = _syncing_store(tmp_path, files, _LATER_MS)
-    db = store.tenant_for_write("a")
-    append(db, (0, NOW_MS, 1.0))
-    files.fails = lambda act: act.startswith("write")
-    failed = db.append_here(batch_of((0, NOW_MS + 1, 2.0)), may_sync=False)
-    assert isinstance(failed.exception(timeout=30), OSError)
-    files.fails = lambda act: False
-    assert db.append_here(batch_of((0, NOW_MS + 2, 3.0)), may_sync=False).result(30).samples == 1
-    assert everything(db) == bits([(0, NOW_MS, 1.0), (0, NOW_MS + 2, 3.0)])
+    files.is_broken = True
+    db.close_log()
+    assert not files.is_broken and not db.has_open_log
+    append(db, (0, NOW_MS + 1, 2.0))
+    assert everything(db) == bits([(0, NOW_MS, 1.0), (0, NOW_MS + 1, 2.0)])
     store.close()

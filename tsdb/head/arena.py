@@ -136,7 +136,9 @@ class _FreePages:
 
     @property
     def taken(self) -> int:
-        return self._fresh - self._stacked - sum(len(pages) for pages in tuple(self.returned))
+        # A list: garbage may be collected while a tuple is being made, which may return pages.
+        returned = list(self.returned)
+        return self._fresh - self._stacked - sum(map(len, returned))
 
     def take(self, count: int) -> Pages:
         while self.returned:

@@ -196,7 +196,7 @@ class Wal:
         self.unsynced_bytes, self.sync_due_seconds = 0, math.inf
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            self._files.close(fd)
+            self._try(lambda: self._files.close(fd))
 
     def is_doubtful(self, through: int, sealed_until_ms: int) -> bool:
         """Whether samples stand in a doubtful segment that do not stand in blocks.
