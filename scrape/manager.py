@@ -22,20 +22,21 @@ class Manager:
         targets; the series of jobs and targets that are gone end at their next tick.
         """
         self._retired = [pool for pool in self._retired if not pool.finished]
-        before, self.pools, self.config = self.pools, {}, config
+        before, pools = dict(self.pools), dict[str, Pool]()
         for job in config.jobs:
             old = before.pop(job.name, None)
             if old is not None and old.job == job:
                 old.job = job
-                self.pools[job.name] = old
+                pools[job.name] = old
                 continue
-            pool = self.pools[job.name] = Pool(job, self._around)
+            pool = pools[job.name] = Pool(job, self._around)
             if old is not None:
                 pool.adopt(old)
             pool.start()
         for pool in before.values():
             pool.retire()
             self._retired.append(pool)
+        self.pools, self.config = pools, config
 
     async def close(self) -> None:
         """Stops everything at once; no series is ended."""

@@ -148,7 +148,8 @@ class Pool:
     def _targets(self) -> dict[Identity, Target]:
         """The targets of all groups by identity; fills ``dropped``."""
         wanted: dict[Identity, Target] = {}
-        self.dropped, self.dropped_count = [], 0
+        dropped: list[Labels] = []
+        dropped_count = 0
         problems = []
         for groups in self._groups.values():
             for labels in (labels for group in groups for labels in group.label_sets()):
@@ -161,10 +162,11 @@ class Pool:
                 if target is not None:
                     wanted.setdefault(target.identity, target)
                     continue
-                self.dropped_count += 1
+                dropped_count += 1
                 keep = self.job.limits.dropped_targets
-                if not keep or len(self.dropped) < keep:
-                    self.dropped.append(discovered)
+                if not keep or len(dropped) < keep:
+                    dropped.append(discovered)
+        self.dropped, self.dropped_count = dropped, dropped_count
         self._complain(problems)
         return wanted
 

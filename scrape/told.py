@@ -20,16 +20,18 @@ class Told:
 
     def hear(self, page: Mapping[str, Metadata]) -> None:
         """The next scrape brought *page*."""
+        gone = self._gone
         if page != self.page:
-            for name in self.page.keys() - page.keys():
-                self._gone[name] = self.page[name], self._scrapes
-            for name in self._gone.keys() & page.keys():
-                del self._gone[name]
-            self.page = page
+            left = self.page.keys() - page.keys()
+            gone = gone | {name: (self.page[name], self._scrapes) for name in left}
         self._scrapes += 1
-        if self._gone:
+        if gone:
             oldest = self._scrapes - KEPT_SCRAPES
-            self._gone = {name: one for name, one in self._gone.items() if one[1] >= oldest}
+            # Another thread may be reading the one before, which is therefore never changed.
+            self._gone = {
+                name: one for name, one in gone.items() if one[1] >= oldest and name not in page
+            }
+        self.page = page
 
     def all(self) -> dict[str, Metadata]:
         """What is remembered, by metric family name."""

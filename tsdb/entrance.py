@@ -104,6 +104,11 @@ class Entrance:
         began = time.monotonic()
         try:
             return list(zip(due, self._rounds.carry_out(due, self.series_limit), strict=True))
+        except OSError as error:
+            # Its words tell all. Its frames know the writes, which know who hears of it: so they
+            # would live until garbage is collected, just when memory or disk are full.
+            bare = error.with_traceback(None)
+            return [(one, bare) for one in due]
         except BaseException as error:  # whatever it is, the senders must hear of it
             return [(one, error) for one in due]
         finally:

@@ -38,3 +38,14 @@ def test_a_metric_that_comes_and_goes_is_kept() -> None:
         assert told.all() == {"a": A}
     told.hear({})
     assert told.all() == {}
+
+
+def test_who_reads_meanwhile_is_not_disturbed() -> None:
+    """What a reader in another thread goes through stays as it was when he began."""
+    told = Told()
+    told.hear({"a": A})
+    told.hear({})
+    reading = iter(told._gone.items())
+    told.hear({"a": A, "b": B})
+    told.hear({})
+    assert dict(reading).keys() == {"a"}

@@ -1,7 +1,9 @@
 """Who carries a write out: its own thread where nobody else is at work, else a committer."""
 
+import gc
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,25 @@ def test_a_failing_disk_is_told_to_who_writes_himself(tmp_path: Path) -> None:
     assert db.append_here(batch_of((0, NOW_MS + 2, 3.0)), may_sync=False).result(30).samples == 1
     assert everything(db) == bits([(0, NOW_MS, 1.0), (0, NOW_MS + 2, 3.0)])
     store.close()
+
+
+@pytest.mark.parametrize("may_sync", [False, True])
+def test_a_write_that_failed_is_not_kept(tmp_path: Path, may_sync: bool) -> None:
+    """It goes with the one who hears of it, without a collection of garbage."""
+    files = FaultyFiles()
+    store = _syncing_store(tmp_path, files, 0)
+    db = store.tenant_for_write("a")
+    append(db, (0, NOW_MS, 1.0))
+    files.fails = lambda act: act.startswith("write")
+    gc.collect()
+    gc.disable()
+    try:
+        batch = batch_of((0, NOW_MS + 1, 2.0))
+        kept = weakref.ref(batch.values)
+        failed = db.append_here(batch, may_sync=may_sync)
+        assert isinstance(failed.exception(timeout=30), OSError)
+        del batch, failed
+        store.close(seal_seconds=0)  # no thread has it in its hands any more
+        assert kept() is None
+    finally:
+        gc.enable()

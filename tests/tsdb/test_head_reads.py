@@ -81,3 +81,15 @@ def test_the_newest_is_read_alone() -> None:
     batch = head.snapshot().read(np.arange(SERIES), 0, 2**60, newest=True)
     assert batch.sample_count == SERIES
     assert batch.times_ms.tolist() == [10 * (_PAGES_FULL - 1)]
+
+
+def test_who_comes_in_the_middle_of_a_seal_expects_what_is_there() -> None:
+    """A query goes by it: with nothing expected it would read all series at once."""
+    head = new_head(Arena(4096))
+    append_to(head, [(series, 1000 * k, 1.0) for k in range(100) for series in range(4)])
+    head.hide_sealed(head.freeze(50_000), 50_000)
+    snapshot = head.snapshot()
+    refs = np.arange(4)
+    there = snapshot.read(refs, 50_000, 100_000).sample_count
+    assert there == 200
+    assert snapshot.estimated_samples(snapshot.samples_of(refs), 50_000, 100_000) >= there

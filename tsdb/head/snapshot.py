@@ -93,11 +93,13 @@ class HeadSnapshot:
         return int(self.state[refs, kernels.COUNT].sum())
 
     def estimated_samples(self, samples: int, start_ms: int, end_ms: int) -> int:
-        covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.first_ms) + 1
-        whole_ms = self.max_time_ms - self.first_ms + 1
-        share = max(0, covered_ms) / max(1, whole_ms)
         times = self.late.times
         late = int(np.count_nonzero((times >= start_ms) & (times <= end_ms)))
+        if self.first_ms > self.max_time_ms:
+            # There are none, or a seal has hidden the oldest and not seen yet where others begin.
+            return samples + late
+        covered_ms = min(end_ms, self.max_time_ms) - max(start_ms, self.first_ms) + 1
+        share = max(0, covered_ms) / (self.max_time_ms - self.first_ms + 1)
         return int(samples * share) + late
 
     def read(
