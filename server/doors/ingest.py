@@ -130,8 +130,8 @@ async def receive(
 ) -> Outcome:
     """Decodes a body of *size_bytes*, stores what it holds, and waits until that is durable.
 
-    *decode* runs on the event loop where the body is small, else in a worker thread. What it
-    raises comes through; OSError where the disk refuses.
+    *decode* runs on the event loop where the body is small and the tenant's database open, else in
+    a worker thread. What it raises comes through; OSError where the disk refuses.
     """
     if (refused := _check_request_rate(call.house, call.principal.tenant)) is not None:
         count_outcome(call.house, call.principal.tenant, door, refused, {})
@@ -139,7 +139,7 @@ async def receive(
     space = call.house.store.space
     if space.is_low:  # what will be refused need not be decoded
         raise space.low()
-    if size_bytes <= INLINE_BYTES:
+    if size_bytes <= INLINE_BYTES and call.house.store.is_open(call.principal.tenant):
         pending = _submit(call.house, call.principal, decode(), may_sync=False)
     else:
         loop = asyncio.get_running_loop()
@@ -152,7 +152,7 @@ async def ingest(house: House, principal: Principal, door: str, delivery: Delive
 
     OSError where the disk refuses: then nothing counts as stored.
     """
-    if delivery.batch.keys.nbytes <= INLINE_BYTES:
+    if delivery.batch.keys.nbytes <= INLINE_BYTES and house.store.is_open(principal.tenant):
         pending = _submit(house, principal, delivery, may_sync=False)
     else:
         writes = house.writes.of(principal.tenant)

@@ -1,5 +1,6 @@
 """Remote write over HTTP: what is stored, and what senders hear."""
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -10,6 +11,7 @@ from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode
 from tests.wire.histograms import Sent
 from tsdb.db import Db
+from tsdb.store import Store
 
 
 def test_samples_are_stored_and_read(asker: Asker) -> None:
@@ -123,3 +125,18 @@ def test_bodies_beyond_the_limit_are_400(asker: Asker) -> None:
     answer = asker("POST", "/api/v1/write", content=b"x", headers={"content-length": str(2**30)})
     assert answer.status_code == 400
     assert "limit" in answer.text
+
+
+def test_a_tenant_is_opened_by_a_worker(asker: Asker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its log may be long, so the event loop does not do it, however small the write."""
+    opened_by: list[threading.Thread] = []
+    opening = Store._opened
+
+    def opened(store: Store, name: str) -> Db:
+        opened_by.append(threading.current_thread())
+        return opening(store, name)
+
+    monkeypatch.setattr(Store, "_opened", opened)
+    for seconds in (2, 1):
+        assert asker.write(up("a", seconds)).status_code == 204
+    assert len(opened_by) == 1 and opened_by[0] is not threading.current_thread()
