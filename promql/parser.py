@@ -1,7 +1,6 @@
 """parse: a query's text to its tree, checked for types."""
 
 import functools
-import os
 import pathlib
 import sys
 from itertools import accumulate
@@ -16,6 +15,7 @@ from promql.lexer import ERROR, tokenize
 from promql.strings import is_utf8, replace_invalid
 from promql.transform import TreeBuilder
 from promql.unexpected import unexpected
+from series.user_cache import user_cache
 
 __all__ = ["ParseError", "parse"]
 
@@ -75,6 +75,7 @@ def _brackets(tokens: list[Token]) -> int:
 def _grammar() -> Lark:
     """The LALR tables of grammar.lark; kept in the user's cache directory, where there is one."""
     path = pathlib.Path(__file__).with_name("grammar.lark")
+    cache = user_cache()
     return Lark(
         path.read_text(),
         parser="lalr",
@@ -82,15 +83,5 @@ def _grammar() -> Lark:
         transformer=TreeBuilder(),
         keep_all_tokens=True,
         maybe_placeholders=False,
-        cache=_cache_file() or False,
+        cache=str(cache / "promql.lark") if cache is not None else False,
     )
-
-
-def _cache_file() -> str | None:
-    try:
-        home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path("~/.cache").expanduser()
-        directory = pathlib.Path(home) / "hanzo-o11y"
-        directory.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        return None
-    return str(directory / "promql.lark") if os.access(directory, os.W_OK) else None

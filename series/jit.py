@@ -6,7 +6,7 @@ of a kernel is a ``helper`` of the same file or of a ``*_helpers.py`` that the f
 ``from room.name_helpers import``: numba does not notice when a callee elsewhere changes. Floating
 point follows IEEE 754: division by zero is no error, nothing is reassociated.
 
-The cache is a directory a source file, named by the hash of its text, of its helpers' and this
+The cache is a directory a source file, named by the hash of its text, of all its helpers' and this
 one's, below ``$O11Y_KERNEL_CACHE``, else the user's cache directory, else a temporary one.
 Importing a file of kernels compiles those that are not in the cache. The others, some
 milliseconds each, are loaded when they are first called, or by ``load_all``.
@@ -28,11 +28,14 @@ from typing import Any, TypeVar, cast
 import numba
 from llvmlite import binding, ir
 from numba.core import cgutils, types
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_HELPERS_IMPORT = re.compile(r"^from (\w+)\.(\w+_helpers) import", re.M)
+_ROOT = pathlib.Path(__file__).parent.parent
+_HELPERS_IMPORT = re.compile(rb"\nfrom (\w+)\.(\w+_helpers) import")
 
 on_compiled: Callable[[str], None] = lambda name: None  # noqa: E731
 """Called with a kernel's name once it is in the cache; a progress bar replaces it."""
@@ -99,11 +102,12 @@ class _Kernel:
         if not self._marker().exists():
             with _locked(self._directory):
                 if not self._marker().exists():
+                    _hand_over(self._function)
                     made.compile(self._signature)
                     _save(made, self._signature)
                     self._marker().touch()
-        if not made.overloads:
-            made.enable_caching()
+        if not made.overloads and not _load(made, self._signature):
+            _hand_over(self._function)
             made.compile(self._signature)
         made.disable_compile()
         return made
@@ -113,25 +117,43 @@ class _Kernel:
         code = self._function.__code__
         status = os.stat(code.co_filename)
         source = f"{code.co_filename} {status.st_mtime_ns} {status.st_size} {code.co_firstlineno}"
-        machine = f"{sys.version} {binding.get_host_cpu_name()} {_cpu_features()}"
-        digest = hashlib.sha256(f"{source} {self._signature} {machine}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{source} {self._signature} {_machine()}".encode()).hexdigest()
         return self._directory / f"{self._function.__name__}-{digest[:16]}"
 
 
 def _save(made: Any, signature: str) -> None:
-    """Puts what was compiled into the cache, without the second form that numba keeps of it.
+    """Puts what was compiled into the cache, without what only takes time and memory to load.
 
-    That is for callers which would inline it, and no kernel calls another one. To load it takes
-    more time and memory than all else of a kernel. What stands in its place only names the
-    functions, which are looked for there.
+    That is the second form that numba keeps for callers which would inline it, as no kernel calls
+    another one: what stands in its place only names the functions, which are looked for there.
+    And it is the environments without constants, whose modules would have to be imported.
     """
     made.enable_caching()
+    cache = made._cache
     for overload in made.overloads.values():
         about = overload.fndesc
         names = (about.llvm_func_name, about.llvm_cpython_wrapper_name)
         stubs = "\n".join(f'define void @"{name}"() {{ ret void }}' for name in names)
         overload.library._shared_module = binding.parse_assembly(stubs)
-        made._cache.save_overload(signature, overload)
+        if cache._impl.check_cachable(overload):
+            cache._impl.locator.ensure_cache_path()
+            *parts, environments = cache._impl.reduce(overload)
+            parts.append(tuple(one for one in environments if one.consts))
+            cache._cache_file.save(cache._index_key(signature, overload.codegen), tuple(parts))
+
+
+def _load(made: Any, signature: str) -> bool:
+    """Takes from the cache what ``_save`` has put there; whether numba finds it.
+
+    ``made.compile`` would do so, too, but import before all that one can compile with.
+    """
+    made.enable_caching()
+    with global_compiler_lock:
+        rtsys.initialize(made.targetctx)
+        overload = made._cache._load_overload(signature, made.targetctx)
+        if overload is not None:
+            made.add_overload(overload)
+    return overload is not None
 
 
 _loading = threading.RLock()
@@ -140,8 +162,38 @@ _cached: list[_Kernel] = []
 
 
 @cache
-def _cpu_features() -> str:
-    return str(binding.get_host_cpu_features().flatten())
+def _machine() -> str:
+    features = binding.get_host_cpu_features().flatten()
+    return f"{sys.version} {binding.get_host_cpu_name()} {features}"
+
+
+class _Helper:
+    """A callee of kernels; numba hears of it when the first of them is compiled."""
+
+    def __init__(self, function: Callable[..., Any], *, is_inlined: bool) -> None:
+        self.py_func = function
+        self._is_inlined = is_inlined
+        self._made: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.made()(*arguments)
+
+    def made(self) -> Callable[..., Any]:
+        """The function as numba knows it."""
+        with _loading:
+            if self._made is None:
+                declared = numba.njit(nogil=True, error_model="numpy", forceinline=self._is_inlined)
+                self._made = cast(Callable[..., Any], declared(self.py_func))
+                _hand_over(self.py_func)
+            return self._made
+
+
+def _hand_over(function: Callable[..., Any]) -> None:
+    """Lets numba see the helpers that *function* sees."""
+    names = function.__globals__
+    for name, value in names.copy().items():
+        if isinstance(value, _Helper):
+            names[name] = value.made()
 
 
 def helper(function: F) -> F:
@@ -150,7 +202,7 @@ def helper(function: F) -> F:
     A tight helper takes a ``pointer`` rather than an array: handing an array over counts
     references, which costs more than a few comparisons.
     """
-    return cast(F, numba.njit(nogil=True, error_model="numpy", forceinline=True)(function))
+    return cast(F, _Helper(function, is_inlined=True))
 
 
 def callee(function: F) -> F:
@@ -158,7 +210,7 @@ def callee(function: F) -> F:
 
     A call costs some hundred nanoseconds where many arrays are handed over.
     """
-    return cast(F, numba.njit(nogil=True, error_model="numpy")(function))
+    return cast(F, _Helper(function, is_inlined=False))
 
 
 def _pointer(typing_context: Any, data: Any) -> Any:
@@ -261,19 +313,22 @@ C-contiguous array, into the cache; only inside kernels.
 
 @cache
 def _cache_directory(source_file: str) -> pathlib.Path:
-    text = pathlib.Path(source_file).read_bytes() + pathlib.Path(__file__).read_bytes()
-    root_directory = pathlib.Path(__file__).parent.parent
-    for room, name in _HELPERS_IMPORT.findall(text.decode()):
-        text += (root_directory / room / f"{name}.py").read_bytes()
+    text = pathlib.Path(source_file).read_bytes()
+    helpers = _HELPERS_IMPORT.findall(text)
+    for room, name in helpers:  # It grows: they have helpers, too.
+        more = (_ROOT / room.decode() / f"{name.decode()}.py").read_bytes()
+        helpers += [one for one in _HELPERS_IMPORT.findall(more) if one not in helpers]
+        text += more
+    text += pathlib.Path(__file__).read_bytes()
     version = hashlib.sha256(text + numba.__version__.encode()).hexdigest()[:16]
     name = f"{pathlib.Path(source_file).parent.name}-{pathlib.Path(source_file).stem}-{version}"
     for root in _cache_roots():
         try:
             (root / name).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=root / name):
-                return root / name
         except OSError:
             continue
+        if os.access(root / name, os.W_OK):
+            return root / name
     return pathlib.Path(tempfile.mkdtemp(prefix="o11y-kernels-"))
 
 

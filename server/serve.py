@@ -22,6 +22,7 @@ from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
 from server.process_memory import let_go_of_compiler, tune_malloc
 from server.settings import Settings
+from server.starting import rare_collections
 from server.startup import base_url
 from tsdb.log.progress import ReplayProgress, ReplayStopped
 
@@ -192,9 +193,10 @@ async def _scrape_self(house, listener: socket.socket) -> None:  # type: ignore[
 
 def _open_house(settings: Settings, gate: Gate, progress: ReplayProgress):  # type: ignore[no-untyped-def]
     """The house and the application in front of it."""
-    # Imported here because it compiles or loads every kernel.
-    from server.app import App
-    from server.house import House
+    with rare_collections():
+        # Imported here because it compiles or loads every kernel.
+        from server.app import App
+        from server.house import House
 
     house = House.open(settings, gate, progress=progress)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from series.durations import format_duration_ms
 from server.access.auth import DEFAULT_TENANT
 from server.settings import VERSION, Settings
+from server.starting import usual_collections
 from tsdb.log.progress import ReplayProgress
 from tsdb.log.sync import sync_text
 
@@ -90,6 +91,7 @@ class KernelProgress:
             return
         if not self._total:
             self._total = kernel_count()
+            usual_collections()
             if len(os.sched_getaffinity(0)) > 1:
                 self._beside = _compile_beside()
         percent = 100 * self._count // max(self._total, 1)

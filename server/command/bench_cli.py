@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 bench_app = typer.Typer(help="Compare with Prometheus and VictoriaMetrics, on loopback.")
 
@@ -106,6 +105,8 @@ def faults(
 
     Exits with 1 when ours has lost, invented or doubled a sample.
     """
+    from rich.console import Console
+
     from benchmarks.faults import report, rows, run
     from benchmarks.faults.systems import SYSTEMS
 

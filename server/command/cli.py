@@ -24,6 +24,7 @@ from server.settings import (
     parse_features,
     parse_listen,
 )
+from server.starting import rare_collections
 from tsdb.disk_space import Reserve
 from tsdb.log.sync import parse_sync
 from tsdb.memory import LEAST_ADDRESS_SPACE_BYTES, address_space_bytes
@@ -138,8 +139,6 @@ def serve(
     host, port = _checked(parse_listen, listen, "--listen")
     retention_ms = _checked(parse_duration_ms, retention, "--retention")
     features, unknown = parse_features(enable_feature)
-    for name in unknown:
-        print(f"o11y: unknown feature flag {name!r} ignored", file=sys.stderr)
     settings = Settings(
         data_dir=data,
         host=host,
@@ -164,6 +163,8 @@ def serve(
     )
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls.cert and --tls.key need each other")
+    for name in unknown:
+        print(f"o11y: unknown feature flag {name!r} ignored", file=sys.stderr)
     if settings.open_mode and not is_loopback(host):
         _fail(
             f"without keys the server listens on loopback only, not on {host}; make a key with\n"
@@ -179,14 +180,15 @@ def _run_server(settings: Settings) -> NoReturn:
             f"the address space is limited to {limit >> 20} MiB (ulimit -v), "
             f"the server needs {LEAST_ADDRESS_SPACE_BYTES >> 20} MiB"
         )
-    import series.jit
-    from server import startup
-    from server.access.auth import make_gate
-    from server.access.keys import KeysError
-    from server.access.limits import LimitsFile
-    from server.serve import bind, run
-    from server.tls import TlsError, check_certificate
-    from tsdb.log.progress import ReplayProgress
+    with rare_collections():
+        import series.jit
+        from server import startup
+        from server.access.auth import make_gate
+        from server.access.keys import KeysError
+        from server.access.limits import LimitsFile
+        from server.serve import bind, run
+        from server.tls import TlsError, check_certificate
+        from tsdb.log.progress import ReplayProgress
 
     set_up(settings.log_format, settings.log_level, access=settings.log_access)
     progress = startup.KernelProgress()
@@ -230,13 +232,14 @@ def _with_config(settings: Settings) -> Settings:
 
 @app.command()
 def warmup() -> None:
-    """Compile every kernel into the cache, so that the next start is quick."""
+    """Compile every kernel and module into the caches, so that the next start is quick."""
     import series.jit
     from server.startup import KernelProgress
 
     progress = KernelProgress()
     series.jit.on_compiled = progress.ready
-    import server.app  # noqa: F401
+    import server.app
+    import server.serve  # noqa: F401
     import wire.prometheus_block  # noqa: F401
 
     print(f"Kernels are ready after {progress.seconds():.1f} s.")
