@@ -11,11 +11,20 @@ from typing import Any
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from server.cycle import Cycle, begin, opening
+from server.cycle import Cycle, begin, opening, send
 from server.heads import Heads
-from server.http import ANSWER, BODY_SECONDS, HEAD, WHOLE_BODY, Response, Scope, header_lines
+from server.http import (
+    ANSWER,
+    BODY_SECONDS,
+    HEAD,
+    WHOLE_BODY,
+    Response,
+    Scope,
+    Whole,
+    header_lines,
+)
 
 HEAD_SECONDS = 10.0
 """How long a request's line and headers may take, from the first byte (or the connection) on."""
@@ -62,11 +71,11 @@ class Connection(HttpToolsProtocol):
     """Whether the connection ends with the answer to that write."""
     _held: Cycle | None = None
     """A request whose body may be about to come, while what came at once is parsed."""
+    _at_work: RequestResponseCycle | None = None
+    """A request that was being answered when others came behind it."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._at_once: Callable[[Scope], Response | None] | None
-        self._at_once = getattr(self.app, "at_once", None)
         self._parts: list[bytes] = []
         """The beginning of a whole write whose rest is about to come; ``_missing`` bytes."""
 
@@ -83,6 +92,10 @@ class Connection(HttpToolsProtocol):
         for timer in timers:
             if timer is not None:
                 timer.cancel()
+        if (cycle := self._at_work) is not None and not cycle.response_complete:
+            # Uvicorn tells the one that came last.
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -157,14 +170,15 @@ class Connection(HttpToolsProtocol):
 
     def _answer_at_once(self, scope: Scope) -> bool:
         """Answers the request of *scope* without a Cycle, if the application does so at once."""
-        if self._at_once is None or self.flow.write_paused or self.transport.is_closing():
+        # What stands in front of the application may have none yet.
+        at_once: Callable[[Scope], Response | None] | None = getattr(self.app, "at_once", None)
+        if at_once is None or self.flow.write_paused or self.transport.is_closing():
             return False
-        response = self._at_once(scope)
-        if response is None or not isinstance(response.body, bytes):
+        response = at_once(scope)
+        if response is None or not isinstance(response.body, Whole):
             return False
         start = opening(response.status, self.server_state.default_headers)
-        lines = header_lines(response, response.body)
-        self.transport.write(b"".join((start, lines, b"\r\n", response.body)))
+        send(self.transport, (start, header_lines(response, response.body), b"\r\n"), response.body)
         self.on_response_complete()
         return True
 
@@ -215,7 +229,7 @@ class Connection(HttpToolsProtocol):
             return True
         start = opening(status, self.server_state.default_headers)
         end = b"connection: close\r\n\r\n" if self._ends else b"\r\n"
-        self.transport.write(b"".join((start, lines, end, body)))
+        send(self.transport, (start, lines, end), body)
         self.on_response_complete()
         if self._ends:
             self.transport.close()
@@ -229,9 +243,9 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._parse(data, is_between=True)
-        if self._ends and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-        if behind:
+        if self._ends:
+            super().shutdown()
+        elif behind:
             self.data_received(behind)
 
     def _end_write(self) -> bytes:
@@ -275,6 +289,8 @@ class Connection(HttpToolsProtocol):
         scope["extensions"] = {ANSWER: cycle.answer, WHOLE_BODY: cycle.whole_body}
         if before is not None and not before.response_complete:
             self.flow.pause_reading()
+            if not self.pipeline:
+                self._at_work = before
             self.pipeline.appendleft((cycle, self.app))
         elif method in ("GET", "HEAD"):
             self._begin(cycle)
@@ -304,7 +320,9 @@ class Connection(HttpToolsProtocol):
         if self.flow.read_paused:
             self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            following = self.pipeline.pop()
+            self._at_work = following[0]
+            self._start_asgi_task(*following)
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:

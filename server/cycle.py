@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from server.http import Message, Scope
+from server.http import Message, Scope, Slices, Whole
 
 _COPIED = 1 << 16
 """Bodies, and pieces of them, up to here are put into one with what precedes them."""
@@ -64,7 +64,7 @@ class Cycle(RequestResponseCycle):
             self._event.clear()
         return body
 
-    def answer(self, status: int, lines: bytes, body: bytes) -> bool:
+    def answer(self, status: int, lines: bytes, body: Whole) -> bool:
         """Answers with *lines* of headers, each with its end, and a *body* as long as they say.
 
         False where it has to be sent in the long way: the peer does not read what it has got.
@@ -72,12 +72,8 @@ class Cycle(RequestResponseCycle):
         if self.flow.write_paused or self.disconnected or self.response_started:
             return False
         self.response_started = self.response_complete = True
-        opening = _openings.of(status, self.default_headers)
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        if len(body) > _COPIED:
-            self.transport.writelines((b"".join((opening, lines, end)), body))
-        else:
-            self.transport.write(b"".join((opening, lines, end, body)))
+        send(self.transport, (opening(status, self.default_headers), lines, end), body)
         if self._event is not None:
             self._event.set()
         # They lead back here, and without a circle the memory is free at once.
@@ -124,6 +120,16 @@ _openings = _Openings()
 def opening(status: int, headers: list[tuple[bytes, bytes]]) -> bytes:
     """What an answer of *status* begins with where *headers* are those of all."""
     return _openings.of(status, headers)
+
+
+def send(transport: asyncio.WriteTransport, head: tuple[bytes, ...], body: Whole) -> None:
+    """Sends the parts of a *head* and a *body*, which is not copied where it is long."""
+    if isinstance(body, Slices):
+        transport.writelines([b"".join(head), *body.parts])
+    elif len(body) > _COPIED:
+        transport.writelines((b"".join(head), body))
+    else:
+        transport.write(b"".join((*head, body)))
 
 
 def begin(

@@ -23,6 +23,11 @@ class Front:
         """That of ``inner``; None until it is there."""
         return getattr(self.inner, "whole_writes", None)
 
+    @property
+    def at_once(self) -> object:
+        """As ``whole_writes``."""
+        return getattr(self.inner, "at_once", None)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return

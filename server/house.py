@@ -23,6 +23,7 @@ from server.doors.ha import Elections
 from server.doors.otlp_tenants import OtlpTenants
 from server.doors.push_groups import PushGroups
 from server.doors.refusal_log import RefusalLog
+from server.metrics.cache_metrics import CacheCollector
 from server.metrics.damage_metrics import DamageCollector
 from server.metrics.disk_metrics import DiskCollector
 from server.metrics.limit_metrics import LimitsCollector
@@ -72,6 +73,7 @@ class House:
         self.engine = Engine(self.options)
         self.range_cache = RangeCache(self.settings.query_cache_bytes)
         self.metrics.registry.register(RangeCacheCollector(self.range_cache))
+        self.metrics.registry.register(CacheCollector(self.store.cache_uses))
         self.queries = FairPool(self.settings.query_workers, "query")
         self.writes = FairPool(self.settings.write_workers, "write")
         limits = LimitsCollector(self.limits, self.gate, self.elections)

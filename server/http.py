@@ -50,14 +50,33 @@ _STATUS = {
 }
 
 
+class Slices:
+    """A whole body in slices, which are long enough not to be copied into one."""
+
+    __slots__ = ("_size", "parts")
+
+    def __init__(self, parts: list[bytes | memoryview]) -> None:
+        self.parts = parts
+        self._size = sum(map(len, parts))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.parts)
+
+
+Whole = bytes | Slices
+
+
 @dataclass(slots=True)
 class Response:
-    """A status and a body: bytes, or slices of it that are sent as they come.
+    """A status and a body: the whole of it, or pieces that are sent as they come.
 
     Not to be changed once made.
     """
 
-    body: bytes | AsyncIterator[bytes] = b""
+    body: Whole | AsyncIterator[bytes] = b""
     status: int = 200
     content_type: str = JSON
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -248,14 +267,14 @@ def respond_at_once(response: Response, scope: Scope, *, head: bool = False) -> 
     """Sends *response* in one piece where the server of *scope* can, and says whether it did."""
     body = response.body
     extensions = scope.get("extensions")
-    if not extensions or not isinstance(body, bytes) or ANSWER not in extensions:
+    if not extensions or not isinstance(body, Whole) or ANSWER not in extensions:
         return False
     return bool(
         extensions[ANSWER](response.status, header_lines(response, body), b"" if head else body)
     )
 
 
-def header_lines(response: Response, body: bytes) -> bytes:
+def header_lines(response: Response, body: Whole) -> bytes:
     """The headers of *response*, whose whole body is *body*, each with its end."""
     lines = b""
     if response.headers:
@@ -273,11 +292,11 @@ async def respond(response: Response, send: Send, *, head: bool = False) -> None
     headers = list(response.headers)
     if response.status != 204:
         headers.append((b"content-type", response.content_type.encode()))
-    whole = response.body if isinstance(response.body, bytes) else None
+    whole = bytes(response.body) if isinstance(response.body, Whole) else None
     if whole is not None and response.status != 204:
         headers.append((b"content-length", str(len(whole)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    if head or isinstance(response.body, bytes):
+    if head or isinstance(response.body, Whole):
         body = b"" if head else whole
         await send({"type": "http.response.body", "body": body})
         return

@@ -14,6 +14,9 @@ class Lru(Generic[K, V]):
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.hits = 0
+        """How often ``get`` found something, and how often not."""
+        self.misses = 0
         self._bytes = 0
         self._lock = threading.Lock()
         self._held: OrderedDict[K, tuple[V, int]] = OrderedDict()
@@ -27,7 +30,9 @@ class Lru(Generic[K, V]):
         with self._lock:
             found = self._held.get(key)
             if found is None:
+                self.misses += 1
                 return None
+            self.hits += 1
             self._held.move_to_end(key)
             return found[0]
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from series.known import Known
 from series.ports import StorageError
-from tsdb.block.cache import BlockCache
+from tsdb.block.cache import BlockCache, CacheUse, use_of
 from tsdb.committer import Committer
 from tsdb.damage import Finding
 from tsdb.db import Db, DbStats
@@ -157,6 +157,11 @@ class Store:
     def stats(self) -> list[DbStats]:
         """The numbers of the databases that are open; what others counted before is one of them."""
         return self._idle.stats()
+
+    def cache_uses(self) -> list[CacheUse]:
+        """How the caches that all tenants share are used."""
+        machine = self._machine
+        return [*machine.cache.uses(), use_of("selections", machine.maps)]
 
     def opened(self) -> dict[str, Db]:
         """The databases that are open, by tenant; opens none."""

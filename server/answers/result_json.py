@@ -124,7 +124,8 @@ def matrix(
     which of *histograms* a value is (-1: a float); series without any present point are left out.
     """
     prefixes = _prefixes(times_ms)
-    filled = np.flatnonzero(present.any(axis=1))
+    is_full = present.size > 0 and bool(present.all())
+    filled = np.arange(len(present)) if is_full else np.flatnonzero(present.any(axis=1))
     values, present = np.ascontiguousarray(values), np.ascontiguousarray(present)
     rows_per_slice = max(1, SLICE_POINTS // max(len(times_ms), 1))
     yield b"["

@@ -6,15 +6,22 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Executor
 
 from server.answers.result_json import Slice
+from server.http import Slices, Whole
 
 WHOLE_BYTES = 2 << 20
 """An answer of up to so many bytes is sent at once, with its length."""
 PIECE_BYTES = 1 << 18
 """Slices are put together up to here: each piece is asked of a worker."""
+JOINED_BYTES = 1 << 16
+"""An answer of up to so many bytes is joined: to send it in slices takes longer."""
 
 
-def begun(slices: Iterator[Slice]) -> tuple[bytes, Iterator[bytes] | None]:
-    """The whole answer, or its first piece and the others, which are made when they are asked."""
+Begun = tuple[Whole, None] | tuple[bytes, Iterator[bytes]]
+"""A whole answer, or its first piece and the others, which are made when they are asked for."""
+
+
+def begun(slices: Iterator[Slice]) -> Begun:
+    """The answer that *slices* make up."""
     first: list[Slice] = []
     size = 0
     for part in slices:
@@ -22,7 +29,7 @@ def begun(slices: Iterator[Slice]) -> tuple[bytes, Iterator[bytes] | None]:
         size += len(part)
         if size > WHOLE_BYTES:
             return b"".join(first), _pieces(slices)
-    return b"".join(first), None
+    return (b"".join(first) if size <= JOINED_BYTES else Slices(first)), None
 
 
 def _pieces(slices: Iterator[Slice]) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ from server.access.query_limits import (
 from server.answers import answer_json
 from server.answers.answer_arrow import arrow_slices
 from server.answers.result_json import Slice
-from server.answers.streaming import begun, stream
+from server.answers.streaming import Begun, begun, stream
 from server.api.asked import Asked, instant_again, instant_asked, range_again, range_asked
 from server.api.params import invalid, params_at_once, read_params
 from server.api.quick import QUICK_SAMPLES, Kind
@@ -130,7 +130,7 @@ def _run_here(call: Call, asked: Asked, times: QueryTimes) -> Response | None:
         house.metrics.queries.answered(_kind(times), tenant, context, context.began_seconds)
         raise _refused(call, asked, error) from None
     if rest is not None:
-        whole += b"".join(rest)
+        whole = b"".join((bytes(whole), *rest))
     house.metrics.queries.answered(_kind(times), tenant, context, context.began_seconds)
     return Response(whole, content_type=asked.content_type)
 
@@ -147,7 +147,7 @@ async def _run(call: Call, asked: Asked, times: QueryTimes) -> Response:
     with call.house.metrics.queries.asked(_kind(times), org, context) as asking:
         watch = loop.call_later(WATCH_AFTER_SECONDS, _watch, call, context, loop)
 
-        def work() -> tuple[bytes, Iterator[bytes] | None]:
+        def work() -> Begun:
             asking.begins()
             context.queued_seconds = time.monotonic() - context.began_seconds
             context.began_seconds = time.monotonic()
@@ -162,7 +162,7 @@ async def _run(call: Call, asked: Asked, times: QueryTimes) -> Response:
     if rest is None:
         watch.cancel()
         return Response(first, content_type=asked.content_type)
-    pieces = stream(first, rest, call.queries, context.cancelled)
+    pieces = stream(bytes(first), rest, call.queries, context.cancelled)
     return Response(pieces, content_type=asked.content_type)
 
 
@@ -196,7 +196,7 @@ _watchers: set[asyncio.Task[None]] = set()
 
 def _answer_slices(
     call: Call, asked: Asked, times: QueryTimes, context: Context, like: Kind
-) -> tuple[bytes, Iterator[bytes] | None]:
+) -> Begun:
     """The whole body of the answer, or its beginning and the rest of it."""
     if asked.explain:
         return dumps(
@@ -205,11 +205,11 @@ def _answer_slices(
     began = time.thread_time()
     answer = _evaluate(call, asked, times, context)
     whole = answer_json.short(answer) if asked.is_plain else None
-    first, rest = begun(_body(answer, asked, context)) if whole is None else (whole, None)
+    made: Begun = (whole, None) if whole is not None else begun(_body(answer, asked, context))
     is_usual = not (context.touched_disk or context.reused_steps)
-    if rest is None and is_usual and context.peak_samples <= QUICK_SAMPLES:
+    if made[1] is None and is_usual and context.peak_samples <= QUICK_SAMPLES:
         call.house.quick.learn(like, time.thread_time() - began)
-    return first, rest
+    return made
 
 
 def _engine(call: Call, asked: Asked) -> Engine:

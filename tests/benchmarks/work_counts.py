@@ -39,9 +39,11 @@ from server.access.auth import make_gate
 from server.api import quick
 from server.app import App
 from server.connection import Connection
+from server.front import Front
 from server.house import House
 from server.settings import Settings
 from tsdb.files import Files
+from tsdb.log.progress import ReplayProgress
 
 Counts = dict[str, float]
 BOUNDS = Path(__file__).with_name("work_bounds.json")
@@ -183,8 +185,10 @@ def _server(home: str) -> Iterator[tuple[House, str]]:
 
     async def serve() -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()
+        front = Front(ReplayProgress())
+        front.inner = App(house)
         config = Config(
-            App(house), log_config=None, access_log=False, lifespan="off", ws="none",
+            front, log_config=None, access_log=False, lifespan="off", ws="none",
             timeout_keep_alive=600, proxy_headers=False,
         )  # fmt: skip
         state = ServerState()

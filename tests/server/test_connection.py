@@ -15,6 +15,7 @@ from server.http import Receive, Request, Response, Scope, Send, respond
 
 HEAD = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n"
 SOON = 0.02
+WAIT_S = 30
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,3 +134,22 @@ def test_there_is_room_for_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert asyncio.run(talk()).startswith(b"HTTP/1.1 503")
     assert closed["too-many"] == 1
+
+
+def test_a_request_with_others_behind_it_hears_that_its_asker_has_gone() -> None:
+    """As one alone does: whoever asks several things at once and goes leaves nothing at work."""
+    begun, heard = asyncio.Event(), asyncio.Event()
+
+    async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await Request(scope, receive).gone()
+        heard.set()
+
+    async def talk() -> None:
+        async with connected(wait) as [(_, writer)]:
+            writer.write(b"".join(b"GET /%d HTTP/1.1\r\nhost: x\r\n\r\n" % at for at in range(3)))
+            await asyncio.wait_for(begun.wait(), WAIT_S)
+            writer.transport.abort()
+            await asyncio.wait_for(heard.wait(), WAIT_S)
+
+    asyncio.run(talk())

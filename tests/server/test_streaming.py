@@ -9,6 +9,7 @@ import pytest
 
 from server.answers import streaming
 from server.answers.streaming import begun, stream
+from server.http import Slices
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +18,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "PIECE_BYTES", 4)
 
 
-def test_short_answers_are_whole() -> None:
-    """Up to the bound, however many slices they have."""
+def test_short_answers_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the bound, however many slices they have; only little is put together."""
     assert begun(iter([b"12345", b"", b"67890"])) == (b"1234567890", None)
+    monkeypatch.setattr(streaming, "JOINED_BYTES", 9)
+    slices: list[bytes | memoryview] = [b"12345", memoryview(b"67890")]
+    whole, rest = begun(iter(slices))
+    assert isinstance(whole, Slices) and rest is None
+    assert whole.parts == slices
+    assert len(whole) == 10 and bytes(whole) == b"1234567890"
 
 
 def test_small_slices_of_long_answers_are_joined() -> None:

@@ -93,7 +93,10 @@ async def ask(stream: Stream, *data: bytes) -> tuple[int, bytes]:
 @contextlib.asynccontextmanager
 async def senders(asker: Asker, count: int = 1) -> AsyncIterator[list[Stream]]:
     """*count* connections to a server of *asker*'s application."""
-    config = Config(asker.app, log_config=None, lifespan="off", ws="none", proxy_headers=False)
+    config = Config(
+        asker.app, log_config=None, lifespan="off", ws="none", proxy_headers=False,
+        timeout_keep_alive=2 * WAIT_S,
+    )  # fmt: skip
     config.load()
     state = ServerState()
     SERVERS.append(state)
@@ -483,3 +486,24 @@ def test_other_heads_are_not_learned(asker: Asker, head: bytes) -> None:
                for name, value in headers]  # fmt: skip
     scope = {"type": "http", "method": "POST", "path": "/api/v1/write", "headers": headers}
     assert asker.app.whole_writes.learn(scope, data) is None
+
+
+def test_a_shutdown_ends_a_connection_whose_write_went_the_usual_way(
+    make_asker: Callable[..., Asker], taken: Taken
+) -> None:
+    """Though it was answered at once, as where no sync is waited for."""
+    asker = make_asker(wal_sync_ms=60_000)
+
+    async def talk() -> None:
+        async with senders(asker) as [stream]:
+            for seconds in (10, 9, 8):
+                assert await ask(stream, request(body_of(at("a", seconds, 1.0)))) == (204, b"")
+            [one] = SERVERS[0].connections
+            stream[1].write(request(body_of(at("new", 5, 1.0))))
+            await until(lambda connection: connection._behind is not None)
+            one.shutdown()
+            assert await answer(stream) == (204, b"")
+            assert await asyncio.wait_for(stream[0].read(), WAIT_S) == b""
+
+    run(talk())
+    assert taken.left == 1

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from tsdb.block import decode_kernels
 from tsdb.block.frame_cache import place_of
+from tsdb.block.planned_read import NO_MOVES
 
 Bytes = NDArray[np.uint8]
 
@@ -14,7 +15,9 @@ def decode_values(
 ) -> bool:
     """Whether the body holds the pieces *first* up to *end*, which then are in *out*."""
     held, runs = np.ascontiguousarray(body), np.array([first, end])
-    return decode_kernels.decode_values(np.array([place_of(held)]), pieces, runs, out) == 1
+    return (
+        decode_kernels.decode_values(np.array([place_of(held)]), pieces, runs, NO_MOVES, out) == 1
+    )
 
 
 def decode_times(
@@ -22,4 +25,4 @@ def decode_times(
 ) -> bool:
     """As ``decode_values``."""
     held, runs = np.ascontiguousarray(body), np.array([first, end])
-    return decode_kernels.decode_times(np.array([place_of(held)]), pieces, runs, out) == 1
+    return decode_kernels.decode_times(np.array([place_of(held)]), pieces, runs, NO_MOVES, out) == 1

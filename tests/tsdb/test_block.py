@@ -121,6 +121,19 @@ def test_rows_of_several_segments(tmp_path: Path, cache: BlockCache, counts: lis
         assert got == [bits(samples, start, end) for samples in data.values()]
 
 
+def test_missing_frames_are_loaded_among_those_that_are_there(
+    tmp_path: Path, cache: BlockCache
+) -> None:
+    """Whichever were read before, all samples come back, and no frame is loaded twice."""
+    data: Data = {Labels.of({"__name__": "m", "i": f"{i:03}"}): _long(50, i) for i in range(100)}
+    made = block(tmp_path, 1, data, cache)
+    for refs in ([40, 41], [99, 3], list(range(60)), list(range(100))):
+        got = rows_of(made.read(np.array(refs), 0, 2**62))
+        assert got == [bits(list(data.values())[ref]) for ref in refs]
+    frames = made.frame_source().index.frame_offsets
+    assert cache.frames.misses == len(frames) - 1
+
+
 def test_rows_scraped_together_share_their_times(tmp_path: Path, cache: BlockCache) -> None:
     """Sharing survives writing and reading, over segments too; the block stores the times once."""
     data: Data = {

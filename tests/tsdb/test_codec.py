@@ -18,6 +18,7 @@ from tests.tsdb.frame_reader import read_frame, sections
 from tsdb.block import decode_kernels, model_kernels, pack_kernels
 from tsdb.block.codec import FrameEncoder, frame_number, unpack_frame, without_number
 from tsdb.block.frame_cache import place_of
+from tsdb.block.planned_read import NO_MOVES
 from tsdb.sample.entries import FIRST_TICKET
 
 Segments = list[NDArray[np.uint64]]
@@ -349,7 +350,7 @@ def test_bodies_are_decoded_up_to_the_first_that_is_damaged() -> None:
     places = np.array([place_of(body) for body in bodies])
     pieces = np.array([[0, 1, 2], [0] * 3, [0] * 3, [3] * 3, [0, 3, 6]])
     out = np.zeros(9)
-    done = decode_kernels.decode_values(places, pieces, np.arange(4), out)
+    done = decode_kernels.decode_values(places, pieces, np.arange(4), NO_MOVES, out)
     assert done == 1
     assert out[:3].tolist() == [0, 1, 3]
 

@@ -86,9 +86,27 @@ def test_what_is_long_or_dense_is_not_kept(tmp_path: Path) -> None:
     made = block(tmp_path, 1, dense, cache)
     got = rows_of(made.read(np.array([0]), 60_000, 90_000))
     assert len(got[0]) == 301
-    assert cache.rows.size_bytes == 0
+    assert cache.rows.held.size_bytes == 0
     made.read(np.array([0]), 0, MAX_SPAN_MS + 1)
-    assert cache.rows.size_bytes == 0
+    assert cache.rows.held.size_bytes == 0
+
+
+def test_uses_are_told(made: Block) -> None:
+    """What was asked of each cache, by whether it was there, and the memory that it takes."""
+
+    def uses() -> dict[str, tuple[int, int]]:
+        told = made._cache.uses()
+        assert all(bool(use.size_bytes) == bool(use.hits + use.misses) for use in told)
+        return {use.name: (use.hits, use.misses) for use in told}
+
+    assert uses() == {"indexes": (0, 0), "frames": (0, 0), "rows": (0, 0)}
+    made.read(np.array([0]), 0, 60_000)
+    # The index is looked for once more by the thread that may load it.
+    assert uses() == {"indexes": (0, 2), "frames": (0, 2), "rows": (0, 1)}
+    made.read(np.array([0]), 0, 60_000)
+    assert uses() == {"indexes": (1, 2), "frames": (0, 2), "rows": (1, 1)}
+    made.read(np.array([0, 1]), 0, 60_000)
+    assert uses() == {"indexes": (2, 2), "frames": (2, 2), "rows": (1, 1)}
 
 
 def test_rows_are_held_within_their_bounds(made: Block) -> None:
@@ -97,7 +115,7 @@ def test_rows_are_held_within_their_bounds(made: Block) -> None:
     sizes = []
     for ref in range(4):
         made.read(np.array([ref]), 0, 60_000)
-        sizes.append(rows.size_bytes)
+        sizes.append(rows.held.size_bytes)
     assert 0 < sizes[0] < sizes[1] <= 12_000
     assert max(sizes) <= 12_000
 

@@ -37,7 +37,7 @@ from tsdb.block.frame_cache import SIZE, place_of
 from tsdb.block.frame_source import FrameSource
 from tsdb.block.index import BlockIndex, parse_index
 from tsdb.block.index_copy import read_index, write_index
-from tsdb.block.planned_read import PlannedRead
+from tsdb.block.planned_read import NO_MOVES, PlannedRead
 from tsdb.block.row_cache import MAX_SPAN_MS
 from tsdb.damage import FRAME, INDEX, Finding, Lost
 from tsdb.lru import Lru
@@ -233,7 +233,8 @@ class Block:
         def find(numbers: Int64s) -> Entries:
             plan = entries.plan(numbers)
             columns = np.empty(plan.size)
-            self._decode(index, decode_kernels.decode_values, plan.pieces, plan.bounds, columns)
+            kernel = decode_kernels.decode_values
+            self._decode(index, kernel, plan.pieces, plan.bounds, NO_MOVES, columns)
             return entries.gather(plan, columns)
 
         return unbox(batch, find)
@@ -244,6 +245,7 @@ class Block:
         kernel: Callable[..., int],
         pieces: Int64s,
         runs: Int64s,
+        moves: Int64s,
         out: NDArray[np.float64] | Int64s,
     ) -> None:
         """Decodes all *pieces*, which *runs* divide by frames, into *out*; ReadAnew where a frame
@@ -253,9 +255,10 @@ class Block:
         frames = pieces[0, runs[:-1]]
         # The bodies stay where they are: to join them would cost more memory than is decoded.
         places, held = self._cache.frames.find(self._number, frames)
-        if not places[:, SIZE].all():
+        done = kernel(places, pieces, runs, moves, out)
+        if done < len(frames) and not places[done, SIZE]:
             held = held, self._load_frames(index, frames, places)
-        done = kernel(places, pieces, runs, out)
+            done += kernel(places[done:], pieces, runs[done:], moves, out)
         del held
         if done < len(frames):
             text = "frame does not hold the samples it should"

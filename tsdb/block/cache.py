@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tsdb import quarantine
 from tsdb.block.frame_cache import FrameCache
@@ -23,6 +23,15 @@ from tsdb.memory import memory_bytes
 from tsdb.open_files import kept_open
 
 log = logging.getLogger("o11y.storage")
+
+
+class CacheUse(NamedTuple):
+    """How a cache is used: its size, and how often what was asked for was there, and was not."""
+
+    name: str
+    size_bytes: int
+    hits: int
+    misses: int
 
 
 class _OpenFile:
@@ -69,6 +78,15 @@ class BlockCache:
         twin = copy.copy(self)
         twin.frames = FrameCache(frame_bytes)
         return twin
+
+    def uses(self) -> list[CacheUse]:
+        """How indexes, frames and rows are used."""
+        frames = self.frames
+        return [
+            use_of("indexes", self.indexes),
+            CacheUse("frames", frames.size_bytes, frames.hits, frames.misses),
+            use_of("rows", self.rows.held),
+        ]
 
     @property
     def open_files(self) -> int:
@@ -142,3 +160,8 @@ class BlockCache:
         idle = (path for path, file in self._open.items() if file.users == 0)
         for path in list(idle)[: max(0, len(self._open) - keep)]:
             self.files.close(self._open.pop(path).fd)
+
+
+def use_of(name: str, cache: Lru[Any, Any]) -> CacheUse:
+    """How *cache* is used, shown as *name*."""
+    return CacheUse(name, cache.size_bytes, cache.hits, cache.misses)

@@ -64,6 +64,9 @@ class FrameCache:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self.hits = 0
+        """How many of the frames that readers asked for were there, and how many not."""
+        self.misses = 0
         self._bytes = 0
         self._uses = 0
         self._lock = threading.Lock()
@@ -80,10 +83,14 @@ class FrameCache:
         with self._lock:
             table = self._tables.get(block)
             if table is None:
+                self.misses += len(frames)
                 return Found(np.zeros((len(frames), 3), dtype=np.int64), self._era)
             self._uses += 1
             places = table.places.take(frames, axis=0)
             table.places[frames, LAST_USE] = self._uses
+            there = int(np.count_nonzero(places[:, SIZE]))
+            self.hits += there
+            self.misses += len(frames) - there
             return Found(places, self._era)
 
     def put(self, block: int, frame_count: int, frame: int, body: Bytes) -> None:

@@ -14,6 +14,7 @@ from tsdb.block.frame_cache import place_of
 from tsdb.block.index import BlockIndex
 from tsdb.block.index_copy import read_index
 from tsdb.block.kernels import FRAME_SEGMENTS
+from tsdb.block.planned_read import NO_MOVES
 
 Int64s = NDArray[np.int64]
 
@@ -85,7 +86,7 @@ class FrameSource:
             except ValueError as error:
                 raise DamagedError(str(error), offset) from None
             run, places = runs[at : at + 2], np.array([place_of(body)])
-            if not decode_kernels.decode_times(places, pieces, run, times_ms):
+            if not decode_kernels.decode_times(places, pieces, run, NO_MOVES, times_ms):
                 raise DamagedError("frame does not hold the times it should", offset)
         return times_ms
 

@@ -1,8 +1,9 @@
 """Kernels of blocks: numbering distinct stretches, planning a read.
 
 A *piece* is a part of one segment to be decoded: its frame, its slot there, samples to skip,
-samples to take, the place of the first in the answer. Pieces are int64[5, pieces], ordered by
-frame; the pieces of the k-th frame touched are those from ``runs[k]`` up to ``runs[k + 1]``.
+samples to take, the place of the first in the answer, its row there. Pieces are int64[6, pieces],
+ordered by frame; the pieces of the k-th frame touched are those from ``runs[k]`` up to
+``runs[k + 1]``.
 """
 
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from series.jit import helper, kernel
+from tsdb.stretch_helpers import empty_slots, mixed, number
 
 FRAME_SEGMENTS = 16
 """Segments of values a frame takes at most, and time columns; frames of entries may take more."""
@@ -25,57 +27,6 @@ _INT32 = "Array(i4, 1, 'C', True)"
 _INT64 = "Array(i8, 1, 'C', True)"
 
 
-@helper
-def _mixed(state: Any, word: Any) -> Any:
-    state = (state ^ np.uint64(word)) * np.uint64(0x9E3779B97F4A7C15)
-    return state ^ (state >> np.uint64(29))
-
-
-@helper
-def _equal(a: Any, a_at: Any, b: Any, b_at: Any, count: Any) -> Any:
-    at = 0
-    while at < count and a[a_at + at] == b[b_at + at]:
-        at += 1
-    return at == count
-
-
-@helper
-def _empty_slots(count: Any) -> Any:
-    size = 16
-    while size < 2 * count:
-        size *= 2
-    return np.full(size, -1, np.int64)
-
-
-@helper
-def _number(numbers: Any, starts: Any, counts: Any, ids: Any, firsts: Any) -> Any:
-    slots = _empty_slots(len(starts))
-    mask = np.uint64(len(slots) - 1)
-    found = 0
-    for k in range(len(starts)):
-        start, count = starts[k], counts[k]
-        if k > 0 and start == starts[k - 1] and count == counts[k - 1]:
-            ids[k] = ids[k - 1]
-            continue
-        state = np.uint64(count)
-        for i in range(count):
-            state = _mixed(state, numbers[start + i])
-        slot = (state ^ (state >> np.uint64(32))) & mask
-        while slots[slot] >= 0:
-            first = firsts[slots[slot]]
-            if counts[first] == count and (
-                starts[first] == start or _equal(numbers, starts[first], numbers, start, count)
-            ):
-                break
-            slot = (slot + np.uint64(1)) & mask
-        if slots[slot] < 0:
-            slots[slot] = found
-            firsts[found] = k
-            found += 1
-        ids[k] = slots[slot]
-    return found
-
-
 @kernel(f"i8({_INT64}, {_INT64}, {_INT64}, i8[::1], i8[::1])")
 def number_stretches(numbers: Any, starts: Any, counts: Any, ids: Any, firsts: Any) -> int:
     """Numbers the distinct stretches ``numbers[starts[k] : starts[k] + counts[k]]``.
@@ -83,7 +34,7 @@ def number_stretches(numbers: Any, starts: Any, counts: Any, ids: Any, firsts: A
     Fills ``ids[k]``, counted in order of first appearance, and ``firsts[id]``, the first k that
     holds the stretch. Returns how many there are.
     """
-    return int(_number(numbers, starts, counts, ids, firsts))
+    return int(number(numbers, starts, counts, ids, firsts))
 
 
 @helper
@@ -106,11 +57,11 @@ def _by_frame(pieces: Any, count: Any) -> Any:
             found += 1
         bounds[frame + 1] += bounds[frame]
     runs[found] = count
-    ordered = np.empty((5, count), np.int64)
+    ordered = np.empty((6, count), np.int64)
     for k in range(count):
         at = bounds[pieces[0, k] - lowest]
         bounds[pieces[0, k] - lowest] += 1
-        for field in range(5):
+        for field in range(6):
             ordered[field, at] = pieces[field, k]
     return ordered, runs[: found + 1]
 
@@ -118,14 +69,14 @@ def _by_frame(pieces: Any, count: Any) -> Any:
 @helper
 def _number_lines(lines: Any, ids: Any, own: Any) -> Any:
     """Numbers the distinct *lines* in order of appearance: ``own[ids[k]]`` is ``lines[k]``."""
-    slots = _empty_slots(len(lines))
+    slots = empty_slots(len(lines))
     mask = np.uint64(len(slots) - 1)
     found = 0
     for k in range(len(lines)):
         if k > 0 and lines[k] == lines[k - 1]:
             ids[k] = ids[k - 1]
             continue
-        slot = _mixed(np.uint64(0), lines[k]) & mask
+        slot = mixed(np.uint64(0), lines[k]) & mask
         while slots[slot] >= 0 and own[slots[slot]] != lines[k]:
             slot = (slot + np.uint64(1)) & mask
         if slots[slot] < 0:
@@ -136,12 +87,21 @@ def _number_lines(lines: Any, ids: Any, own: Any) -> Any:
     return found
 
 
+@helper
+def _parts_of(state: Any, rows: Any) -> Any:
+    """Sequences, skips, places and ends of the *state* that ``plan_times`` returns."""
+    found, skips, places = state[0], 1 + rows, 1 + 2 * rows
+    ends = places + 2 * found
+    return state[1:skips], state[skips:places], state[places:ends], state[ends:]
+
+
 @kernel(
-    "Tuple((i8[::1], i8[::1], i8[::1], i8[::1], i8[:, ::1], i8[::1]))"
-    f"({_INT32}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8)"
+    "Tuple((i8[::1], i8[:, ::1], i8[::1]))"
+    f"({_INT64}, {_INT32}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8)"
 )
 def plan_times(
-    lines: Any,
+    refs: Any,
+    series_lines: Any,
     line_bounds: Any,
     line_columns: Any,
     column_first_ms: Any,
@@ -153,20 +113,25 @@ def plan_times(
 ) -> Any:
     """Which segments of each row may hold samples of the range, and the times they need.
 
-    ``lines`` int32[rows] are those of the rows, the other arrays the block's directory (see
-    ``BlockIndex``). Returns
+    ``refs`` int64[rows] are the series of the rows, the other arrays the block's directory (see
+    ``BlockIndex``). Returns pieces and runs that decode the times, behind a state for
+    ``plan_values``, in one array because handing out several takes longer:
 
-    - ``sequences`` int64[rows]: rows with the same time columns in the range have one number;
-    - ``skips`` int64[rows]: how many segments of each row stand before the range;
-    - ``places`` int64[2 * sequences]: where in *line_columns* the columns of the range begin for
+    - how many sequences there are;
+    - ``sequences`` [rows]: rows with the same time columns in the range have one number;
+    - ``skips`` [rows]: how many segments of each row stand before the range;
+    - ``places`` [2 * sequences]: where in *line_columns* the columns of the range begin for
       each, then where they end;
-    - ``ends`` int64[sequences]: where the times of each end, laid one after the other;
-    - pieces and runs that decode them.
+    - ``ends`` [sequences]: where the times of each end, laid one after the other; the state's
+      last number is how many times there are.
     """
-    rows = len(lines)
-    sequences = np.empty(rows, np.int64)
+    rows = len(refs)
+    lines = np.empty(rows, np.int64)
+    for i in range(rows):
+        lines[i] = series_lines[refs[i]]
+    own_sequences = np.empty(rows, np.int64)
     own = np.empty(rows, np.int64)
-    distinct = _number_lines(lines, sequences, own)
+    distinct = _number_lines(lines, own_sequences, own)
     firsts = np.empty(distinct, np.int64)
     counts = np.empty(distinct, np.int64)
     for k in range(distinct):
@@ -179,19 +144,19 @@ def plan_times(
         counts[k] = end - first
     ids = np.empty(distinct, np.int64)
     leaders = np.empty(distinct, np.int64)
-    found = _number(line_columns, firsts, counts, ids, leaders)
-    skips = np.empty(rows, np.int64)
+    found = number(line_columns, firsts, counts, ids, leaders)
+    state = np.empty(1 + 2 * rows + 3 * found, np.int64)
+    state[0] = found
+    sequences, skips, places, ends = _parts_of(state, rows)
     for i in range(rows):
-        skips[i] = firsts[sequences[i]] - line_bounds[lines[i]]
-        sequences[i] = ids[sequences[i]]
-    places = np.empty(2 * found, np.int64)
+        skips[i] = firsts[own_sequences[i]] - line_bounds[lines[i]]
+        sequences[i] = ids[own_sequences[i]]
     total = 0
     for q in range(found):
         places[q] = firsts[leaders[q]]
         places[found + q] = firsts[leaders[q]] + counts[leaders[q]]
         total += counts[leaders[q]]
-    ends = np.empty(found, np.int64)
-    pieces = np.empty((5, total), np.int64)
+    pieces = np.empty((6, total), np.int64)
     made = 0
     place = 0
     for q in range(found):
@@ -202,11 +167,12 @@ def plan_times(
             pieces[2, made] = 0
             pieces[3, made] = column_counts[column]
             pieces[4, made] = place
+            pieces[5, made] = q
             place += column_counts[column]
             made += 1
         ends[q] = place
     ordered, runs = _by_frame(pieces, made)
-    return sequences, skips, places, ends, ordered, runs
+    return state, ordered, runs
 
 
 @helper
@@ -222,16 +188,13 @@ def _lower_bound(numbers: Any, start: Any, end: Any, bound: Any) -> Any:
 
 
 @kernel(
-    "Tuple((i8[::1], i8[::1], i8[:, ::1], i8[::1]))"
-    f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64},"
-    f" {_INT32}, {_UINT8}, {_UINT8}, {_INT64}, i8, i8, b1, b1)"
+    "Tuple((i8[:, ::1], i8[::1]))"
+    f"({_INT64}, {_INT64}, {_INT64}, {_INT64}, {_INT64},"
+    f" {_INT32}, {_UINT8}, {_UINT8}, {_INT64}, i8, i8, b1, b1, i8[::1], i8[::1])"
 )
 def plan_values(
     refs: Any,
-    sequences: Any,
-    skips: Any,
-    places: Any,
-    ends: Any,
+    state: Any,
     times: Any,
     line_columns: Any,
     series_segments: Any,
@@ -243,22 +206,23 @@ def plan_values(
     end_ms: int,
     only_newest: bool,
     only_stale: bool,
+    offsets: Any,
+    time_starts: Any,
 ) -> Any:
     """Gives every row its place in the answer, trimmed to the range or to its newest sample there.
 
-    ``refs`` int64[rows] are the series of the rows, ``sequences`` to ``ends`` what ``plan_times``
-    has returned, *times* what its pieces have decoded. Returns ``offsets`` int64[rows + 1] and
-    ``time_starts`` int64[rows] of the answer, then pieces and runs that decode its values; with
+    ``refs`` int64[rows] are the series of the rows, *state* what ``plan_times`` has returned,
+    *times* what its pieces have decoded. Fills ``offsets`` int64[rows + 1] and ``time_starts``
+    int64[rows] of the answer, and returns pieces and runs that decode its values; with
     *only_stale* those alone that may be stale markers.
     """
     rows = len(refs)
-    offsets = np.empty(rows + 1, np.int64)
-    time_starts = np.empty(rows, np.int64)
+    sequences, skips, places, ends = _parts_of(state, rows)
     count = len(ends)
     most = 0
     for i in range(rows):
         most += places[count + sequences[i]] - places[sequences[i]]
-    pieces = np.empty((5, most), np.int64)
+    pieces = np.empty((6, most), np.int64)
     offsets[0] = 0
     made = 0
     for i in range(rows):
@@ -285,8 +249,8 @@ def plan_values(
                 pieces[2, made] = skip
                 pieces[3, made] = take
                 pieces[4, made] = offsets[i] + at + skip - low
+                pieces[5, made] = i
                 made += 1
             at += samples
             segment += 1
-    ordered, runs = _by_frame(pieces, made)
-    return offsets, time_starts, ordered, runs
+    return _by_frame(pieces, made)

@@ -12,8 +12,11 @@ from tsdb.block.index import BlockIndex
 from tsdb.view.part import Refs
 
 Int64s = NDArray[np.int64]
-Decode = Callable[[Callable[..., int], Int64s, Int64s, NDArray[np.float64] | Int64s], None]
-"""Has a kernel decode pieces, which runs divide by frames, into an array."""
+Decode = Callable[[Callable[..., int], Int64s, Int64s, Int64s, NDArray[np.float64] | Int64s], None]
+"""Has a kernel decode pieces, which runs divide by frames, into an array, as ``decode_kernels``."""
+
+NO_MOVES = np.zeros(0, dtype=np.int64)
+"""Where all rows are decoded to where they stand."""
 
 
 class PlannedRead:
@@ -35,8 +38,9 @@ class PlannedRead:
     ) -> None:
         """The samples of *refs* in the times, see ``Part.read``."""
         refs = np.ascontiguousarray(refs, dtype=np.int64)
-        sequences, skips, places, ends, pieces, runs = block_kernels.plan_times(
-            index.series_lines[refs],
+        state, pieces, runs = block_kernels.plan_times(
+            refs,
+            index.series_lines,
             index.line_bounds,
             index.line_columns,
             index.column_first_ms,
@@ -46,14 +50,13 @@ class PlannedRead:
             start_ms,
             end_ms,
         )
-        self.times_ms = np.empty(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
-        decode(decode_kernels.decode_times, pieces, runs, self.times_ms)
-        self.offsets, self.time_starts, self._pieces, self._runs = block_kernels.plan_values(
+        self.times_ms = np.empty(int(state[-1]), dtype=np.int64)
+        decode(decode_kernels.decode_times, pieces, runs, NO_MOVES, self.times_ms)
+        self.offsets = np.empty(len(refs) + 1, dtype=np.int64)
+        self.time_starts = np.empty(len(refs), dtype=np.int64)
+        self._pieces, self._runs = block_kernels.plan_values(
             refs,
-            sequences,
-            skips,
-            places,
-            ends,
+            state,
             self.times_ms,
             index.line_columns,
             index.series_segments,
@@ -65,19 +68,18 @@ class PlannedRead:
             end_ms,
             newest,
             not values,
+            self.offsets,
+            self.time_starts,
         )
         self._decode = decode
         self._empty = np.empty if values else np.zeros
 
-    def decode(self, places: Int64s, out: NDArray[np.float64]) -> None:
-        """Puts the values of row r to ``out[places[r]]`` and behind it; ``places`` int64[rows]."""
-        pieces = self._pieces.copy()
-        rows = np.searchsorted(self.offsets, pieces[4], side="right") - 1
-        pieces[4] += (places - self.offsets[:-1])[rows]
-        self._decode(decode_kernels.decode_values, pieces, self._runs, out)
+    def decode(self, moves: Int64s, out: NDArray[np.float64]) -> None:
+        """Puts the values of row r ``moves[r]`` behind where they stand in the batch."""
+        self._decode(decode_kernels.decode_values, self._pieces, self._runs, moves, out)
 
     def batch(self) -> SeriesBatch:
         """The rows with their values."""
         values = self._empty(int(self.offsets[-1]))
-        self._decode(decode_kernels.decode_values, self._pieces, self._runs, values)
+        self.decode(NO_MOVES, values)
         return SeriesBatch(values, self.times_ms, self.offsets, self.time_starts)

@@ -53,12 +53,7 @@ class RowCache:
     """Rows by last use, up to a number of bytes; for all threads. Blocks are told by a number."""
 
     def __init__(self, max_bytes: int = ROW_CACHE_BYTES) -> None:
-        self._rows: Lru[tuple[int, int], _Row] = Lru(max_bytes)
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of all that is held."""
-        return self._rows.size_bytes
+        self.held: Lru[tuple[int, int], _Row] = Lru(max_bytes)
 
     def read(
         self,
@@ -76,7 +71,7 @@ class RowCache:
         A row that another *index* of the block knew is read anew: damage may have come to light.
         """
         key = block, refs.item(0)
-        row = self._rows.get(key)
+        row = self.held.get(key)
         if (
             row is None
             or row.known_by is not index
@@ -86,7 +81,7 @@ class RowCache:
             row = _read(index, refs, start_ms, end_ms, decode)
             if row is None:
                 return PlannedRead(index, refs, start_ms, end_ms, decode, newest=newest).batch()
-            self._rows.put(key, row, _ROW_BYTES + row.times_ms.nbytes + row.values.nbytes)
+            self.held.put(key, row, _ROW_BYTES + row.times_ms.nbytes + row.values.nbytes)
         return row.cut(start_ms, end_ms, newest=newest)
 
 

@@ -2,9 +2,9 @@
 
 A body is what is kept in memory. It serves any part of any segment at the speed of memory::
 
-    count   u32 of segments, u32 zero
-    heads   32 bytes a segment: scheme u8, exponent u8, width u8, zero u8, count u16, odd u16,
-            base, low, factor (8 bytes each)
+    count   u32 of segments, u32 the size of the body
+    heads   40 bytes a segment: scheme u8, exponent u8, width u8, zero u8, count u16, odd u16,
+            base, low, factor (8 bytes each), u32 each where its steps and its odd samples begin
     odd     10 bytes (position u16, bits u64) a sample that its segment's scheme can't hold
     steps   of each segment, above its ``low``, ``width`` bytes each: 0, 1, 2, 4 or 8; each
             segment's begin at a multiple of 8
@@ -37,7 +37,7 @@ _MIN_STATE = np.uint64(1 << 16)
 _SLOPE_BITS = np.int64(10)
 _MAX_SAMPLES = 1 << 22
 """A frame holds at most some 65,536 numbers; bytes that claim more than this are damaged."""
-_BODY_PREAMBLE, _BODY_HEAD = 8, 32
+_BODY_PREAMBLE, _BODY_HEAD = 8, 40
 
 
 @helper
@@ -334,9 +334,7 @@ def _body(heads: Any, odd_data: Any, odd_at: Any, steps: Any) -> Any:
     segments = len(heads)
     lows = np.zeros(segments, np.int64)
     widths = np.zeros(segments, np.int64)
-    odd_bytes = np.int64(0)
-    size = np.int64(0)
-    at = np.int64(0)
+    odd_bytes = size = at = np.int64(0)
     for s in range(segments):
         if heads[s, SCHEME] >= _PLAIN:
             if heads[s, SCHEME] == _DELTA and heads[s, COUNT] > 1:
@@ -345,9 +343,9 @@ def _body(heads: Any, odd_data: Any, odd_at: Any, steps: Any) -> Any:
         odd_bytes += _ODD_BYTES * heads[s, ODD]
         size += _padded(widths[s] * heads[s, COUNT])
         at += heads[s, COUNT]
-    place = _BODY_PREAMBLE + _BODY_HEAD * segments
+    place = odd_place = _BODY_PREAMBLE + _BODY_HEAD * segments
     body = np.empty(place + _padded(odd_bytes) + size, np.uint8)
-    _store(body, 0, segments, 8)
+    _store(body, 0, segments | len(body) << 32, 8)
     for s in range(segments):
         head = _BODY_PREAMBLE + _BODY_HEAD * s
         _store(body, head, heads[s, SCHEME] | heads[s, EXPONENT] << 8 | widths[s] << 16, 4)
@@ -361,7 +359,9 @@ def _body(heads: Any, odd_data: Any, odd_at: Any, steps: Any) -> Any:
     for s in range(segments):
         size = widths[s] * heads[s, COUNT]
         own = steps[at : at + heads[s, COUNT]]
+        _store(body, _BODY_PREAMBLE + _BODY_HEAD * s + 32, place | odd_place << 32, 8)
         _store_steps(own, lows[s], widths[s], body[place : place + size])
+        odd_place += _ODD_BYTES * heads[s, ODD]
         place += _padded(size)
         at += heads[s, COUNT]
     return body

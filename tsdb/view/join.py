@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from series.batch import SeriesBatch
-from tsdb.block import kernels as block_kernels
 from tsdb.block.planned_read import PlannedRead
 from tsdb.sample.entries import Entries, box, moved_tickets, unbox
-from tsdb.view import view_kernels
+from tsdb.view import view_kernels as kernels
 
 Int64s = NDArray[np.int64]
 
@@ -43,16 +42,8 @@ class Piece(NamedTuple):
         )
 
 
-class _Stretches(NamedTuple):
-    """Where the samples of each row stand in each piece: int64[rows, pieces] three times."""
-
-    lengths: Int64s
-    value_starts: Int64s
-    time_starts: Int64s
-
-    @classmethod
-    def none(cls, rows: int, pieces: int) -> "_Stretches":
-        return cls(*(np.zeros((rows, pieces), dtype=np.int64) for _ in range(3)))
+_Stretches = NDArray[np.int64]
+"""See ``view_kernels``."""
 
 
 def join(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
@@ -81,78 +72,72 @@ def _boxed(pieces: Sequence[Piece]) -> tuple[list[Piece], Entries]:
 
 
 def _joined(pieces: Sequence[Piece], row_count: int) -> SeriesBatch:
-    found, broken = _spread(pieces, row_count)
-    if not len(broken):
+    found = np.zeros((kernels.FIELDS, len(pieces), row_count), dtype=np.int64)
+    broken = 0
+    for at, piece in enumerate(pieces):
+        broken += _spread(piece, at, found)
+    if not broken:
         return _end_to_end(pieces, found)
+    rows = np.flatnonzero((found[kernels.LAST_MS] == kernels.BROKEN).any(axis=0))
     pieces = [piece._replace(batch=piece.read()) for piece in pieces]
-    merged = Piece(_merged(pieces, found, broken), broken, 0)
-    for matrix in found:
-        matrix[broken] = 0
-    extra, _ = _spread([merged], row_count)
-    both = _Stretches(*(np.concatenate(pair, axis=1) for pair in zip(found, extra, strict=True)))
+    merged = Piece(_merged(pieces, found, rows), rows, 0)
+    found[:, :, rows] = 0
+    both = np.concatenate((found, np.zeros_like(found[:, :1])), axis=1)
+    _spread(merged, len(pieces), both)
     return _end_to_end([*pieces, merged], both)
 
 
-def _spread(pieces: Sequence[Piece], row_count: int) -> tuple[_Stretches, Int64s]:
-    """The stretches, and the rows whose pieces do not follow each other in time."""
-    found = _Stretches.none(row_count, len(pieces))
-    last_ms = np.zeros(row_count, dtype=np.int64)
-    states = np.zeros(row_count, dtype=np.uint8)
-    broken = 0
-    for at, (batch, rows, _) in enumerate(pieces):
-        broken += view_kernels.spread(
-            rows, batch.offsets, batch.time_starts, batch.times_ms, at, *found, last_ms, states
-        )
-    return found, np.flatnonzero(states == 2) if broken else np.zeros(0, dtype=np.int64)
+def _spread(piece: Piece, at: int, found: _Stretches) -> int:
+    batch = piece.batch
+    starts = batch.time_starts
+    return kernels.spread(piece.rows, batch.offsets, starts, batch.times_ms, at, found)
 
 
 def _merged(pieces: Sequence[Piece], found: _Stretches, rows: Int64s) -> SeriesBatch:
     """The given rows merged by time; of equal times the sample of the lowest rank stays."""
     ranked = sorted(range(len(pieces)), key=lambda at: pieces[at].rank)
-    part = _Stretches(*(np.ascontiguousarray(matrix[rows][:, ranked]) for matrix in found))
-    bounds = np.cumsum(part.lengths)
-    places = (bounds - part.lengths.reshape(-1)).reshape(part.lengths.shape)
+    part = np.ascontiguousarray(found[:, ranked][:, :, rows])
+    lengths = np.ascontiguousarray(part[kernels.LENGTHS].T)
+    bounds = np.cumsum(lengths)
+    places = (bounds - lengths.reshape(-1)).reshape(lengths.shape)
+    part[kernels.VALUE_PLACES] = places.T
+    part[kernels.TIME_LENGTHS] = part[kernels.LENGTHS]
+    part[kernels.TIME_PLACES] = places.T
     times, bits, out_times, out_bits = np.empty((4, int(bounds[-1])), dtype=np.int64)
     for at, rank in enumerate(ranked):
         batch = pieces[rank].read()
-        _place_times(batch.times_ms, at, part, part.lengths, places, times)
-        _place_values(batch, at, part, places, bits)
+        _place_times(batch.times_ms, at, part, times)
+        _place_values(batch, at, part, bits)
     offsets = np.empty(len(rows) + 1, dtype=np.int64)
-    view_kernels.merge_stretches(times, bits, places, part.lengths, out_times, out_bits, offsets)
+    kernels.merge_stretches(times, bits, places, lengths, out_times, out_bits, offsets)
     return SeriesBatch(out_bits.view(np.float64), out_times, offsets, offsets[:-1])
 
 
 def _end_to_end(pieces: Sequence[Piece], found: _Stretches) -> SeriesBatch:
     """The rows, each one's stretches one after the other."""
-    rows, width = found.lengths.shape
-    marks = np.concatenate((found.time_starts, found.lengths), axis=1).reshape(-1)
-    ids, firsts = np.empty((2, rows), dtype=np.int64)
-    starts = np.arange(rows) * (2 * width)
-    block_kernels.number_stretches(marks, starts, np.full(rows, 2 * width), ids, firsts)
-    offsets, time_starts, places, time_lengths, time_places, times = view_kernels.lay_end_to_end(
-        found.lengths, ids, firsts
-    )
-    bits = np.empty(int(offsets[-1]), dtype=np.int64)
-    times_ms = np.empty(times, dtype=np.int64)
-    for at, (batch, own_rows, _) in enumerate(pieces):
-        _place_times(batch.times_ms, at, found, time_lengths, time_places, times_ms)
+    row_count = found.shape[2]
+    offsets = np.empty(row_count + 1, dtype=np.int64)
+    time_starts = np.empty(row_count, dtype=np.int64)
+    times_ms = np.empty(kernels.lay_end_to_end(found, offsets, time_starts), dtype=np.int64)
+    values = np.empty(int(offsets[-1]))
+    for at, (batch, rows, _) in enumerate(pieces):
+        _place_times(batch.times_ms, at, found, times_ms)
         if isinstance(batch, PlannedRead):
-            batch.decode(places[own_rows, at], bits.view(np.float64))
+            moves = found[kernels.VALUE_PLACES, at] - found[kernels.VALUE_STARTS, at]
+            batch.decode(moves if len(rows) == row_count else moves[rows], values)
         else:
-            _place_values(batch, at, found, places, bits)
-    return SeriesBatch(bits.view(np.float64), times_ms, offsets, time_starts)
+            _place_values(batch, at, found, values.view(np.int64))
+    return SeriesBatch(values, times_ms, offsets, time_starts)
 
 
-def _place_times(
-    times_ms: Int64s, at: int, found: _Stretches, lengths: Int64s, places: Int64s, out: Int64s
-) -> None:
+def _place_times(times_ms: Int64s, at: int, found: _Stretches, out: Int64s) -> None:
     """Copies the times of piece *at* to their places."""
-    view_kernels.place(times_ms, at, found.time_starts, lengths, places, out)
+    starts, lengths, places = kernels.TIME_STARTS, kernels.TIME_LENGTHS, kernels.TIME_PLACES
+    kernels.place(times_ms, at, found, starts, lengths, places, out)
 
 
-def _place_values(
-    batch: SeriesBatch, at: int, found: _Stretches, places: Int64s, bits: Int64s
-) -> None:
+def _place_values(batch: SeriesBatch, at: int, found: _Stretches, bits: Int64s) -> None:
     """Copies the values of piece *at* to their places."""
     values = batch.values.view(np.int64)
-    view_kernels.place(values, at, found.value_starts, found.lengths, places, bits)
+    starts, lengths, places = kernels.VALUE_STARTS, kernels.LENGTHS, kernels.VALUE_PLACES
+    kernels.place(values, at, found, starts, lengths, places, bits)

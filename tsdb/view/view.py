@@ -37,12 +37,13 @@ class SeriesMap:
 
     ``refs`` int64[P, S]: the ref of each series, -1 where a part does not have it. The series
     ascend by their labels. ``samples`` remembers how many a part on disk, by its place among the
-    parts, has of them.
+    parts, has of them, and ``rows`` which of a few it has.
     """
 
     frame: LabelFrame
     refs: Rows
     samples: dict[int, int] = field(default_factory=dict)
+    rows: dict[int, tuple[Rows, Rows]] = field(default_factory=dict)
 
     def samples_of(self, at: int, part: Part) -> int:
         """How many samples *part*, the *at*-th, has of the series."""
@@ -54,17 +55,27 @@ class SeriesMap:
                 self.samples[at] = samples
         return samples
 
+    def rows_of(self, at: int) -> tuple[Rows, Rows]:
+        """The rows that the *at*-th part has, and what they are there."""
+        rows = self.rows.get(at)
+        if rows is None:
+            rows = _present(self.refs[at])
+            if self.frame.size <= KEPT_ROWS:
+                self.rows[at] = rows
+        return rows
+
     @property
     def size_bytes(self) -> int:
         columns = self.frame.columns
         codes = sum(column.codes.nbytes for column in columns.values())
-        texts = 0
+        texts = rows = 0
         if self.frame.size <= KEPT_ROWS:
+            rows = 2 * self.refs.nbytes
             texts = self.frame.size * sum(
                 _MADE_OF_LABEL * (len(name) + len(max(column.values, key=len)))
                 for name, column in columns.items()
             )
-        return self.refs.nbytes + codes + texts + _MAP_BYTES
+        return self.refs.nbytes + rows + codes + texts + _MAP_BYTES
 
 
 SeriesMapCache = Lru[Hashable, SeriesMap | tuple[str, ...]]
@@ -111,18 +122,20 @@ class PartsSelection:
         with Watched(context):
             while True:
                 try:
-                    return self._read(self._series.refs[:, rows], start_ms, end_ms, context)
+                    return self._read(rows, start_ms, end_ms, context)
                 except ReadAnew:
                     continue
 
-    def _read(self, refs: Rows, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
-        asked = list(zip(self._parts.parts, refs, strict=True))
+    def _read(self, rows: slice, start_ms: int, end_ms: int, context: Context) -> SeriesBatch:
+        refs = self._series.refs[:, rows]
+        is_whole = refs.shape[1] == self._series.frame.size
+        asked = list(enumerate(self._parts.parts))
         if start_ms > self._hints.start_ms or end_ms < self._hints.end_ms:
             asked = list(compress(asked, self._parts.overlapping(start_ms, end_ms)))
         newest, values = self._hints.newest, self._hints.values
         pieces = []
-        for part, part_refs in asked:
-            present, found = _present(part_refs)
+        for at, part in asked:
+            present, found = self._series.rows_of(at) if is_whole else _present(refs[at])
             if len(present):
                 context.check()
                 planned = None

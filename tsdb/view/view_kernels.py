@@ -1,37 +1,41 @@
-"""Kernels of the View: putting the stretches of several parts together."""
+"""Kernels of the View: putting the stretches of several parts together.
+
+Where the rows of the answer stand in P parts and where they go is int64[FIELDS, P, rows]::
+
+    LENGTHS        how many samples the part has of the row
+    VALUE_STARTS   where its values begin in the part's batch
+    TIME_STARTS    where its times begin there
+    LAST_MS        the last of these times
+    VALUE_PLACES   where the values go
+    TIME_LENGTHS   how many times are copied: none where another row has the same
+    TIME_PLACES    where these go
+"""
 
 from typing import Any
 
 import numpy as np
 
 from series.jit import kernel
+from tsdb.stretch_helpers import number
 
 _INT64 = "Array(i8, 1, 'C', True)"
 _MATRIX = "Array(i8, 2, 'C', True)"
+_STRETCHES = "Array(i8, 3, 'C', True)"
+
+LENGTHS, VALUE_STARTS, TIME_STARTS, LAST_MS, VALUE_PLACES, TIME_LENGTHS, TIME_PLACES = range(7)
+FIELDS = 7
+BROKEN = np.iinfo(np.int64).max
+"""The LAST_MS of a stretch that does not follow the one before."""
 
 
-@kernel(
-    f"i8({_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8[:, ::1], i8[:, ::1], i8[:, ::1],"
-    " i8[::1], u1[::1])"
-)
+@kernel(f"i8({_INT64}, {_INT64}, {_INT64}, {_INT64}, i8, i8[:, :, ::1])")
 def spread(
-    rows: Any,
-    offsets: Any,
-    row_time_starts: Any,
-    times: Any,
-    part: int,
-    lengths: Any,
-    value_starts: Any,
-    time_starts: Any,
-    last_ms: Any,
-    states: Any,
+    rows: Any, offsets: Any, row_time_starts: Any, times: Any, part: int, stretches: Any
 ) -> int:
-    """Enters where the rows of one part's batch stand into column *part* of three matrices.
+    """Enters where the rows of one part's batch stand, the first four of the fields.
 
-    Row k of the batch is row ``rows[k]`` of the answer; the matrices are int64[answer, parts].
-    ``last_ms`` and ``states`` are kept between the parts: a state is 0 before the first samples of
-    a row, 1 then, and 2 once a part began before or at the end of those before it. Returns how
-    many rows are in state 2 now because of this part.
+    Row k of the batch is row ``rows[k]`` of the answer, whose *stretches* of the parts before are
+    entered, and 0 all others. Returns how many begin before or at the end of those before them.
     """
     broken = 0
     for k in range(len(rows)):
@@ -39,61 +43,65 @@ def spread(
         length = offsets[k + 1] - offsets[k]
         if length == 0:
             continue
-        lengths[row, part] = length
-        value_starts[row, part] = offsets[k]
-        time_starts[row, part] = row_time_starts[k]
-        if states[row] == 1 and times[row_time_starts[k]] <= last_ms[row]:
-            states[row] = 2
+        start = row_time_starts[k]
+        stretches[LENGTHS, part, row] = length
+        stretches[VALUE_STARTS, part, row] = offsets[k]
+        stretches[TIME_STARTS, part, row] = start
+        stretches[LAST_MS, part, row] = times[start + length - 1]
+        before = part - 1
+        while before >= 0 and stretches[LENGTHS, before, row] == 0:
+            before -= 1
+        if before >= 0 and times[start] <= stretches[LAST_MS, before, row]:
+            stretches[LAST_MS, part, row] = BROKEN
             broken += 1
-        if states[row] == 0:
-            states[row] = 1
-        last_ms[row] = times[row_time_starts[k] + length - 1]
     return broken
 
 
-@kernel(
-    "Tuple((i8[::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8))"
-    f"({_MATRIX}, {_INT64}, {_INT64})"
-)
-def lay_end_to_end(lengths: Any, ids: Any, firsts: Any) -> Any:
-    """Places the stretches of each row one after the other.
+@kernel("i8(i8[:, :, ::1], i8[::1], i8[::1])")
+def lay_end_to_end(stretches: Any, offsets: Any, time_starts: Any) -> int:
+    """Places the stretches of each row one after the other: the last three of the fields.
 
-    Rows with the same of *ids* share their times, which row ``firsts[id]`` places. Returns
-    ``offsets`` and ``time_starts`` of the answer, ``value_places``, then ``time_lengths`` (0 in
-    rows that leave it to another), ``time_places``, and the count of all times.
+    Fills ``offsets`` int64[rows + 1] and ``time_starts`` int64[rows] of the answer; rows whose
+    times are the same in every part share them. Returns how many times there are.
     """
-    rows, parts = lengths.shape
-    offsets = np.zeros(rows + 1, np.int64)
-    time_starts = np.empty(rows, np.int64)
-    value_places = np.empty((rows, parts), np.int64)
-    time_lengths = np.zeros((rows, parts), np.int64)
-    time_places = np.zeros((rows, parts), np.int64)
+    _, parts, rows = stretches.shape
+    marks = np.empty((rows, 2 * parts), np.int64)
+    for row in range(rows):
+        for part in range(parts):
+            marks[row, part] = stretches[TIME_STARTS, part, row]
+            marks[row, parts + part] = stretches[LENGTHS, part, row]
+    ids = np.empty(rows, np.int64)
+    firsts = np.empty(rows, np.int64)
+    starts = np.arange(rows) * (2 * parts)
+    number(marks.reshape(-1), starts, np.full(rows, 2 * parts), ids, firsts)
     times = 0
+    offsets[0] = 0
     for row in range(rows):
         owner = firsts[ids[row]]
         at = offsets[row]
-        if owner == row:
-            time_starts[row] = times
-        else:
-            time_starts[row] = time_starts[owner]
+        time_starts[row] = times if owner == row else time_starts[owner]
         for part in range(parts):
-            value_places[row, part] = at
-            at += lengths[row, part]
+            length = stretches[LENGTHS, part, row]
+            stretches[VALUE_PLACES, part, row] = at
+            at += length
             if owner == row:
-                time_lengths[row, part] = lengths[row, part]
-                time_places[row, part] = times
-                times += lengths[row, part]
+                stretches[TIME_LENGTHS, part, row] = length
+                stretches[TIME_PLACES, part, row] = times
+                times += length
         offsets[row + 1] = at
-    return offsets, time_starts, value_places, time_lengths, time_places, times
+    return int(times)
 
 
-@kernel(f"void({_INT64}, i8, {_MATRIX}, {_MATRIX}, {_MATRIX}, i8[::1])")
-def place(source: Any, part: int, starts: Any, lengths: Any, places: Any, out: Any) -> None:
-    """Copies the stretches of one part to their places."""
-    for row in range(len(starts)):
+@kernel(f"void({_INT64}, i8, {_STRETCHES}, i8, i8, i8, i8[::1])")
+def place(
+    source: Any, part: int, stretches: Any, starts: int, lengths: int, places: int, out: Any
+) -> None:
+    """Copies the stretches of one part to their places; the fields that tell them are named."""
+    for row in range(stretches.shape[2]):
         # Unsigned: an index that might be negative costs a check a sample.
-        start, at = np.uint64(starts[row, part]), np.uint64(places[row, part])
-        for i in range(np.uint64(lengths[row, part])):
+        start = np.uint64(stretches[starts, part, row])
+        at = np.uint64(stretches[places, part, row])
+        for i in range(np.uint64(stretches[lengths, part, row])):
             out[at + i] = source[start + i]
 
 
