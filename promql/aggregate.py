@@ -39,6 +39,17 @@ def group_labels(frame: LabelFrame, node: Aggregate) -> LabelFrame:
     return frame.keep(node.grouping)
 
 
+def group_ends(ids: Ids) -> Ids:
+    """The rows behind which no row of a group before them comes, rising.
+
+    ``ids[S]`` are the groups of the rows.
+    """
+    rows = np.arange(len(ids))
+    last = np.zeros(ids.max(initial=-1) + 1, dtype=np.int64)
+    last[ids] = rows
+    return np.flatnonzero(np.maximum.accumulate(last[ids]) == rows) + 1
+
+
 @dataclass(slots=True)
 class Fold:
     """A running aggregation of G groups over T steps.
@@ -67,10 +78,17 @@ class Fold:
 
     def add(self, slab: Matrix, ids: Ids) -> None:
         """Takes the rows of *slab*; ``ids[S]`` are their groups."""
-        if slab.drop_name is not None:
-            np.logical_or.at(self.marks, ids, slab.drop_name & slab.with_points)
         if slab.histogram_ids is not None or self.native is not None:
+            self._mark(slab, ids)
             slab = self._without_histograms(slab, ids)
+        self.add_floats(slab, ids)
+
+    def add_floats(self, slab: Matrix, ids: Ids) -> None:
+        """As ``add``, of rows without histograms.
+
+        Threads may do so at once, and one ``add`` the rest, so far as they have no group in common.
+        """
+        self._mark(slab, ids)
         points = slab.values, slab.present, ids
         match self.op:
             case "sum":
@@ -83,6 +101,11 @@ class Fold:
                 kernels.fold_variance(*points, self.totals, self.extras, self.counts)
             case _:
                 kernels.fold_count(*points, self.counts)
+
+    def _mark(self, slab: Matrix, ids: Ids) -> None:
+        """Takes over from which points names go away late."""
+        if slab.drop_name is not None:
+            np.logical_or.at(self.marks, ids, slab.drop_name & slab.with_points)
 
     def _without_histograms(self, slab: Matrix, ids: Ids) -> Matrix:
         """The points of *slab* that count as floats, after its histograms were taken."""

@@ -22,13 +22,31 @@ _POINTS = "f8[:, ::1], b1[:, ::1], i8[::1]"
 
 @kernel(f"void({_POINTS}, f8[:, ::1], f8[:, ::1], f8[:, ::1])")
 def fold_sum(values: F8, present: B1, ids: I8, totals: F8, cs: F8, counts: F8) -> None:
-    """Kahan sums; the state starts as zeros."""
-    for r in range(values.shape[0]):
+    """Kahan sums; the state starts as zeros.
+
+    Neighbours of one group are taken together: their state is read and written once.
+    """
+    rows, steps = values.shape
+    r = 0
+    while r < rows:
         g = ids[r]
-        for k in range(values.shape[1]):
-            if present[r, k]:
-                totals[g, k], cs[g, k] = kahan(values[r, k], totals[g, k], cs[g, k])
-                counts[g, k] += 1.0
+        if r + 1 < rows and ids[r + 1] == g:
+            for k in range(steps):
+                total, c, count = totals[g, k], cs[g, k], counts[g, k]
+                if present[r, k]:
+                    total, c = kahan(values[r, k], total, c)
+                    count += 1.0
+                if present[r + 1, k]:
+                    total, c = kahan(values[r + 1, k], total, c)
+                    count += 1.0
+                totals[g, k], cs[g, k], counts[g, k] = total, c, count
+            r += 2
+        else:
+            for k in range(steps):
+                if present[r, k]:
+                    totals[g, k], cs[g, k] = kahan(values[r, k], totals[g, k], cs[g, k])
+                    counts[g, k] += 1.0
+            r += 1
 
 
 @kernel(f"void({_POINTS}, f8[:, ::1], f8[:, ::1], f8[:, ::1], b1[:, ::1])")

@@ -199,7 +199,7 @@ def _raw(run: Run, plan: SelectRange | SubqueryRange) -> Raw:
         matrix = _finished(run.vector(plan.inner))
         slabs = iter([(matrix.frame, batch_of(matrix, plan.inner.grid))])
     else:
-        slabs = range_slabs(run, plan, lambda part, frame, batch: (frame, batch))
+        slabs = range_slabs(run, plan, lambda part, rows, frame, batch: (frame, batch))
     frames, parts = [], []
     ends_ms = plan.ends.times_ms()
     for frame, batch in slabs:

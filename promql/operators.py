@@ -7,8 +7,9 @@ import numpy as np
 
 from promql import binary
 from promql.absent import absence
-from promql.aggregate import FOLDS, Fold, count_values, group_labels, quantile
+from promql.aggregate import FOLDS, count_values, quantile
 from promql.edges import smooth_lookup
+from promql.folding import folded
 from promql.instant import CALLS
 from promql.labelsets import SAME_LABELSET
 from promql.lookup import lookup
@@ -32,12 +33,22 @@ from promql.plan import (
 from promql.reset_hints import with_hints
 from promql.rollup import ROLLUPS
 from promql.rollup_slab import rolled
-from promql.run import Operator, Rows, Run, Stream, Work, names_matter, point_weights
+from promql.run import (
+    Ends,
+    Operator,
+    Rows,
+    Run,
+    Stream,
+    Use,
+    Used,
+    Work,
+    names_matter,
+    point_weights,
+)
 from promql.selecting import SELECTING, select_rows
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
-from series.labels import METADATA_LABELS
 from series.ports import Hints, Selection
 
 T = TypeVar("T")
@@ -108,7 +119,7 @@ def _select_rows(run: Run, plan: Select) -> Rows:
     selection = run.select(plan.matchers, select_hints(plan))
     ends_ms = plan.at.times_ms()
 
-    def looked_up(part: Run, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
+    def looked_up(part: Run, rows: slice, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
         if plan.smoothed:
             slab = smooth_lookup(frame, batch, ends_ms, plan.lookback_ms, part.env(plan))
         else:
@@ -118,7 +129,7 @@ def _select_rows(run: Run, plan: Select) -> Rows:
             part.tally(plan.grid, point_weights(slab).sum(axis=0))
         return slab
 
-    return Rows(selection.frame, _slabs(run, plan, selection, len(ends_ms), looked_up))
+    return _made(run, plan, selection, looked_up)
 
 
 # --- functions of range vectors --------------------------------------------------------------
@@ -130,18 +141,34 @@ def select_range(run: Run, plan: SelectRange) -> Selection:
 
 def range_slabs(run: Run, plan: SelectRange, work: Work[T]) -> Iterator[T]:
     """What *work* makes of the samples that the windows of *plan* see, slab by slab."""
-    return _slabs(run, plan, select_range(run, plan), plan.grid.count, work)
+    return _slabs(run, plan, select_range(run, plan), work)
 
 
 def _slabs(
-    run: Run, plan: Select | SelectRange, selection: Selection, steps: int, work: Work[T]
+    run: Run,
+    plan: Select | SelectRange,
+    selection: Selection,
+    work: Work[T],
+    ends: Ends | None = None,
 ) -> Iterator[T]:
-    def hinted(part: Run, frame: LabelFrame, batch: SeriesBatch) -> T:
-        return work(part, frame, with_hints(batch))
+    def hinted(part: Run, rows: slice, frame: LabelFrame, batch: SeriesBatch) -> T:
+        return work(part, rows, frame, with_hints(batch))
 
     hints = select_hints(plan)
-    asked = selection, hints.start_ms, hints.end_ms, steps
-    return run.slabs(*asked, hinted if plan.hinted else work)
+    asked = selection, hints.start_ms, hints.end_ms, plan.grid.count
+    return run.slabs(*asked, hinted if plan.hinted else work, ends)
+
+
+def _made(run: Run, plan: Select | SelectRange, selection: Selection, work: Work[Matrix]) -> Rows:
+    """The rows that *work* makes of *selection*, which that of *plan* found."""
+
+    def used(use: Use, ends: Ends) -> Iterator[Used]:
+        def made(part: Run, rows: slice, frame: LabelFrame, batch: SeriesBatch) -> Used:
+            return rows, use(part, rows, work(part, rows, frame, batch))
+
+        return _slabs(run, plan, selection, made, ends)
+
+    return Rows(selection.frame, _slabs(run, plan, selection, work), used)
 
 
 def _range(run: Run, plan: Step) -> Value:
@@ -179,10 +206,10 @@ def _range_rows(run: Run, plan: RangeCall) -> Rows:
     if isinstance(plan.source, SelectRange):
         selection = select_range(run, plan.source)
 
-        def rolled_up(part: Run, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
+        def rolled_up(part: Run, rows: slice, frame: LabelFrame, batch: SeriesBatch) -> Matrix:
             return rolled(part, plan, frame, batch, None, parameters)
 
-        return Rows(selection.frame, range_slabs(run, plan.source, rolled_up))
+        return _made(run, plan.source, selection, rolled_up)
     inner = run.untallied(plan.source.inner)
     return Rows(inner.frame, _subquery_slabs(run, plan, inner, parameters))
 
@@ -319,7 +346,7 @@ def _repeated(matrix: Matrix, steps: int) -> Matrix:
 def _aggregation(run: Run, plan: Aggregation) -> Value:
     node = plan.node
     if node.op in FOLDS:
-        return _folded(run, plan)
+        return folded(run, plan)
     assert plan.parameter is not None
     parameter = run.value(plan.parameter)
     matrix = run.vector(plan.inner)
@@ -330,26 +357,6 @@ def _aggregation(run: Run, plan: Aggregation) -> Value:
     if node.op in SELECTING:
         return select_rows(node, matrix, parameter.values, env)
     return quantile(node, matrix, parameter.values, env).alive()
-
-
-def _folded(run: Run, plan: Aggregation) -> Matrix:
-    """Folds slab by slab, unless the groups depend on labels that the slabs may have lost."""
-    node = plan.node
-    rows = run.rows(plan.inner)
-    labels = group_labels(rows.frame, node)
-    if not run.options.delayed_name_removal and set(labels.columns) & set(METADATA_LABELS):
-        matrix = run.vector(plan.inner)
-        rows = Rows(matrix.frame, iter((matrix,)))
-    labels = group_labels(rows.frame, node)
-    ids, first = labels.group_ids()
-    run.hold_cells(len(first) * plan.grid.count)
-    env = run.env(plan).at(node.expr.span)
-    fold = Fold(node.op, len(first), plan.grid.count, env)
-    at = 0
-    for slab in rows.slabs:
-        fold.add(slab, ids[at : at + slab.series_count])
-        at += slab.series_count
-    return fold.result(labels.take(first))
 
 
 OPERATORS: Mapping[type[Step], Operator] = {

@@ -20,6 +20,17 @@ F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 I4 = NDArray[np.int32]
 B1 = NDArray[np.bool_]
+U1 = NDArray[np.uint8]
+
+RUN = 128
+"""So many steps are looked at together before each of them."""
+
+FEW = 16
+"""So many of them are done one by one before the rest is looked at again."""
+
+_PARTIAL, _FILLED, _EVEN = 0, 1, 2
+"""Runs in which some windows hold less than two samples, none does, and each begins and ends one
+sample later than the one before besides."""
 
 _WINDOWS = "f8[::1], i8[::1], i8[::1], i4[:, ::1], i4[:, ::1]"
 _OUT = "f8[:, ::1], b1[:, ::1]"
@@ -86,77 +97,111 @@ def _spans(
     ends_ms: I8,
     range_ms: int,
     divisor: float,
+    column: int,
     spans: F8,
-) -> bool:
+    kinds: U1,
+    reaches: F8,
+) -> None:
     """What extrapolation needs of one column's times at every step, times in seconds.
 
-    ``spans[0]``: from the first sample to the last; ``spans[1]`` and ``spans[2]``: how far it may
-    be extrapolated to the left and right edge; ``spans[3]``: the factor where zero is out of reach.
-    All 0 in windows of less than two samples; returns whether there are none such.
+    ``spans[column]``: from the first sample to the last; how far it may be extrapolated to the left
+    and to the right edge; the factor where zero is out of reach. All 0 in windows of less than two
+    samples. For each run of RUN steps ``kinds[column]`` says what its windows are, and
+    ``reaches[column]`` the least of the first and no less than the largest of the second.
     """
-    whole = True
-    for k in range(len(ends_ms)):
-        low, high = lows[k], highs[k]
-        if high - low < 2:
-            whole = False
-            for i in range(4):
-                spans[i, k] = 0.0
-            continue
-        first_ms, last_ms = times_ms[start + low], times_ms[start + high - 1]
-        to_start = (first_ms - (ends_ms[k] - range_ms)) / 1000.0
-        to_end = (ends_ms[k] - last_ms) / 1000.0
-        sampled = (last_ms - first_ms) / 1000.0
-        average = sampled / (high - low - 1)
-        threshold = average * 1.1
-        to_start = average / 2.0 if to_start >= threshold else to_start
-        to_end = average / 2.0 if to_end >= threshold else to_end
-        spans[0, k] = sampled
-        spans[1, k] = to_start
-        spans[2, k] = to_end
-        spans[3, k] = (sampled + to_start + to_end) / sampled / divisor
-    return whole
+    steps = len(ends_ms)
+    for run in range(kinds.shape[1]):
+        begin, end = run * RUN, min(steps, (run + 1) * RUN)
+        low_lead, high_lead = lows[column, begin] - begin, highs[column, begin] - begin
+        partial = uneven = 0
+        least_ms, most_ms = range_ms, 0
+        for k in range(begin, end):
+            low, high = lows[column, k], highs[column, k]
+            uneven += (low - k != low_lead) | (high - k != high_lead)
+            if high - low < 2:
+                partial += 1
+                for i in range(4):
+                    spans[column, i, k] = 0.0
+                continue
+            first_ms, last_ms = times_ms[start + low], times_ms[start + high - 1]
+            begin_ms = ends_ms[k] - range_ms
+            least_ms = min(least_ms, last_ms - first_ms)
+            most_ms = max(most_ms, first_ms - begin_ms)
+            to_start = (first_ms - begin_ms) / 1000.0
+            to_end = (ends_ms[k] - last_ms) / 1000.0
+            sampled = (last_ms - first_ms) / 1000.0
+            average = sampled / (high - low - 1)
+            threshold = average * 1.1
+            to_start = average / 2.0 if to_start >= threshold else to_start
+            to_end = average / 2.0 if to_end >= threshold else to_end
+            spans[column, 0, k] = sampled
+            spans[column, 1, k] = to_start
+            spans[column, 2, k] = to_end
+            spans[column, 3, k] = (sampled + to_start + to_end) / sampled / divisor
+        kinds[column, run] = _PARTIAL if partial else _FILLED if uneven else _EVEN
+        reaches[column, 0, run], reaches[column, 1, run] = least_ms / 1000.0, most_ms / 1000.0
 
 
 @helper
-def _add_falls(
-    values: F8, start: int, length: int, lows: I4, highs: I4, present: B1, resets: I8, out: F8
-) -> None:
-    """Adds to each window's difference what was lost by the falls within it."""
+def _find_falls(values: F8, start: int, length: int, falls: I8) -> int:
+    """The places in a row of all samples not as large as the one before; how many there are."""
+    at = np.uint64(start)
     count = 0
-    for i in range(1, length):
-        if values[start + i] < values[start + i - 1]:
-            resets[count] = i  # the place after the fall
-            count += 1
-    begin = 0
-    for k in range(len(out)):
-        if not present[k]:
+    for i in range(length - 1):
+        count += not values[at + np.uint64(i + 1)] >= values[at + np.uint64(i)]
+    if count > 0:
+        count = 0
+        for i in range(1, length):
+            falls[count] = i
+            count += not values[start + i] >= values[start + i - 1]
+    return count
+
+
+@helper
+def _one_by_one(
+    values: F8,
+    start: int,
+    lows: I4,
+    highs: I4,
+    spans: F8,
+    divisor: float,
+    is_counter: bool,
+    falls: I8,
+    fall: int,
+    fall_count: int,
+    row: int,
+    column: int,
+    begin: int,
+    end: int,
+    out: F8,
+    present: B1,
+) -> None:
+    """The steps from *begin* to *end* of a row, of which ``falls[fall:fall_count]`` may matter."""
+    for k in range(begin, end):
+        low, high = lows[column, k], highs[column, k]
+        present[row, k] = high - low >= 2
+        out[row, k] = 0.0
+        if high - low < 2:
             continue
-        while begin < count and resets[begin] <= lows[k]:
-            begin += 1
-        i = begin
-        while i < count and resets[i] < highs[k]:
-            out[k] += values[start + resets[i] - 1]
+        first = values[start + low]
+        result = values[start + high - 1] - first
+        while fall < fall_count and falls[fall] <= low:
+            fall += 1
+        i = fall
+        while i < fall_count and falls[i] < high:
+            lost = values[start + falls[i] - 1]
+            if values[start + falls[i]] < lost:
+                result += lost
             i += 1
-
-
-@helper
-def _is_near(first: float, result: float, sampled: float, to_start: float) -> bool:
-    """Whether a counter might be extrapolated to below zero, where it does not start.
-
-    Rounding has room; where this is not so the division is spared that would tell.
-    """
-    return (result > 0.0) & (first >= 0.0) & (first * sampled <= result * to_start * 1.000001)
-
-
-@helper
-def _extrapolate_near_zero(firsts: F8, spans: F8, divisor: float, out: F8) -> None:
-    for k in range(len(out)):
-        first, result, sampled, to_start = firsts[k], out[k], spans[0, k], spans[1, k]
-        out[k] = result * spans[3, k]
-        if _is_near(first, result, sampled, to_start):
+        sampled, to_start = spans[column, 0, k], spans[column, 1, k]
+        out[row, k] = result * spans[column, 3, k]
+        # Rounding has room; where this is not so the division is spared that would tell.
+        is_near = first * sampled <= result * to_start * 1.000001
+        if is_counter and result > 0.0 and first >= 0.0 and is_near:
             to_zero = sampled * (first / result)
             if to_zero < to_start:
-                out[k] = result * ((sampled + to_zero + spans[2, k]) / sampled / divisor)
+                to_end = spans[column, 2, k]
+                out[row, k] = result * ((sampled + to_zero + to_end) / sampled / divisor)
 
 
 @callee
@@ -177,51 +222,64 @@ def _extrapolate(
 ) -> None:
     """See ``extrapolated_rate``.
 
-    Loops over the steps of most rows are without branches, so that several are taken at once.
+    Most windows hold two samples at least and no fall, and their counter is far from zero: all of
+    a run are found so by its first and last sample, and done without branches, several at once.
     """
     steps = len(ends_ms)
-    spans = np.empty((lows.shape[0], 4, steps))
-    seen = np.zeros(lows.shape[0], dtype=np.bool_)
-    whole = np.zeros(lows.shape[0], dtype=np.bool_)
-    resets = np.empty(longest_row(offsets), dtype=np.int64)
-    firsts = np.empty(steps)
+    distinct, runs = lows.shape[0], -(-steps // RUN)
+    spans = np.empty((distinct, 4, steps))
+    kinds = np.empty((distinct, runs), dtype=np.uint8)
+    reaches = np.empty((distinct, 2, runs))
+    seen = np.zeros(distinct, dtype=np.bool_)
+    falls = np.empty(longest_row(offsets), dtype=np.int64)
     divisor = range_ms / 1000.0 if is_rate else 1.0
     for r in range(len(columns)):
         start, length, column = offsets[r], offsets[r + 1] - offsets[r], columns[r]
         if not seen[column]:
             seen[column] = True
-            low, high = lows[column], highs[column]
-            whole[column] = _spans(
-                times_ms, time_starts[r], low, high, ends_ms, range_ms, divisor, spans[column]
-            )
-        at = np.uint64(start)
-        if whole[column]:
-            for k in range(steps):
-                present[r, k] = True
-                firsts[k] = values[at + np.uint32(lows[column, k])]
-                out[r, k] = values[at + np.uint32(highs[column, k] - 1)] - firsts[k]
-        else:
-            for k in range(steps):
-                filled = highs[column, k] - lows[column, k] >= 2
-                present[r, k] = filled
-                firsts[k] = values[at + np.uint32(lows[column, k])] if filled else 0.0
-                last = values[at + np.uint32(highs[column, k] - 1)] if filled else 0.0
-                out[r, k] = last - firsts[k]
-        falls = near = 0
+            _spans(
+                times_ms, time_starts[r], lows, highs, ends_ms, range_ms, divisor,
+                column, spans, kinds, reaches,
+            )  # fmt: skip
+        fall = fall_count = 0
         if is_counter:
-            for i in range(length - 1):
-                falls += values[at + np.uint64(i + 1)] < values[at + np.uint64(i)]
-            if falls > 0:
-                low, high = lows[column], highs[column]
-                _add_falls(values, start, length, low, high, present[r], resets, out[r])
-            for k in range(steps):
-                sampled, to_start = spans[column, 0, k], spans[column, 1, k]
-                near += _is_near(firsts[k], out[r, k], sampled, to_start)
-        if near > 0:
-            _extrapolate_near_zero(firsts, spans[column], divisor, out[r])
-        else:
-            for k in range(steps):
-                out[r, k] *= spans[column, 3, k]
+            fall_count = _find_falls(values, start, length, falls)
+        for run in range(runs):
+            begin, end = run * RUN, min(steps, (run + 1) * RUN)
+            kind, high = kinds[column, run], highs[column, end - 1]
+            while begin < end:
+                low = lows[column, begin]
+                while fall < fall_count and falls[fall] <= low:
+                    fall += 1
+                is_easy = kind != _PARTIAL
+                if is_easy and is_counter:
+                    # Without a fall no window begins lower or rises by more than all of them.
+                    first, last = values[start + low], values[start + high - 1]
+                    most = (last - first) * reaches[column, 1, run] * 1.000001
+                    is_easy = first * reaches[column, 0, run] > most
+                    is_easy &= fall == fall_count or falls[fall] >= high
+                if is_easy:
+                    break
+                stop = min(begin + FEW, end)
+                _one_by_one(
+                    values, start, lows, highs, spans, divisor, is_counter,
+                    falls, fall, fall_count, r, column, begin, stop, out, present,
+                )  # fmt: skip
+                begin = stop
+            easy, at = np.uint64(begin), np.uint64(start)
+            for k in range(easy, np.uint64(end)):
+                present[r, k] = True
+            if kind == _EVEN and begin < end:
+                first_at = at + np.uint32(lows[column, begin]) - easy
+                last_at = at + np.uint32(highs[column, begin] - 1) - easy
+                for k in range(easy, np.uint64(end)):
+                    rise = values[last_at + k] - values[first_at + k]
+                    out[r, k] = rise * spans[column, 3, k]
+            else:
+                for k in range(easy, np.uint64(end)):
+                    last = values[at + np.uint32(highs[column, k] - 1)]
+                    rise = last - values[at + np.uint32(lows[column, k])]
+                    out[r, k] = rise * spans[column, 3, k]
 
 
 @kernel(f"void({_WINDOWS}, i8[::1], i8[::1], i8[::1], i8, b1, b1, {_OUT})")

@@ -33,18 +33,25 @@ class Rows:
     """A vector in slabs: every slab holds the next rows of ``frame``, over the same grid.
 
     The frame may still have name labels that the slabs have lost; else its labels are theirs.
+    Where slabs can be used by the threads that make them, ``used`` gives them so instead.
     """
 
     frame: LabelFrame
     slabs: Iterator[Matrix]
+    used: "Callable[[Use, Ends], Iterator[Used]] | None" = None
 
 
 T = TypeVar("T")
 Operator = Callable[["Run", Any], Value]
 Stream = Callable[["Run", Any], Rows | None]
-Work = Callable[["Run", LabelFrame, SeriesBatch], T]
-"""One slab of a selector: its labels and samples to what is made of them. Nothing of the Run that
-it gets is shared with other threads, so far as it changes."""
+Work = Callable[["Run", slice, LabelFrame, SeriesBatch], T]
+"""One slab of a selector: its rows, their labels and samples to what is made of them. Nothing of
+the Run that it gets is shared with other threads, so far as it changes."""
+Use = Callable[["Run", slice, Matrix], Matrix | None]
+"""Takes a slab of the given rows, as ``Work`` does; what it gives back is still to be used."""
+Used = tuple[slice, Matrix | None]
+Ends = NDArray[np.int64]
+"""The rows behind which slabs had better end, see ``Slabs``."""
 
 
 @dataclass(slots=True)
@@ -112,7 +119,7 @@ class Run:
         if rows is None:
             matrix = self.vector(plan)
             return Rows(matrix.frame, iter((matrix,)))
-        return Rows(rows.frame, map(self._counted, rows.slabs))
+        return Rows(rows.frame, map(self.counted, rows.slabs), rows.used)
 
     def streamed(self, plan: Plan) -> Rows | None:
         """The rows of *plan* where it can be streamed."""
@@ -144,12 +151,13 @@ class Run:
         """All *rows* as one Matrix over *steps* steps, without those that have no point."""
         slabs, cells = [], 0
         for slab in rows.slabs:
-            slabs.append(self._counted(slab).alive())
+            slabs.append(self.counted(slab).alive())
             cells += slabs[-1].values.size
             self.hold_cells(cells)
         return Matrix.concat(slabs, self.context.check) if slabs else Matrix.empty(steps)
 
-    def _counted(self, slab: Matrix) -> Matrix:
+    def counted(self, slab: Matrix) -> Matrix:
+        """*slab*, whose points count from now on; raises where the query must stop."""
         self.context.check()
         self.hold(slab)
         return slab
@@ -198,21 +206,28 @@ class Run:
         return selection
 
     def slabs(
-        self, selection: Selection, start_ms: int, end_ms: int, steps: int, work: Work[T]
+        self,
+        selection: Selection,
+        start_ms: int,
+        end_ms: int,
+        steps: int,
+        work: Work[T],
+        ends: Ends | None = None,
     ) -> Iterator[T]:
         """What *work* makes of the series of *selection*, in slabs that fit the cache, in order.
 
-        Two threads may be at work at once.
+        Two threads may be at work at once. Slabs end at *ends* where they can.
         """
         frame = selection.frame
         slabs = self.cut(frame.size, 0 if frame.size < 2 else selection.estimated_samples(), steps)
+        slabs.ends = ends
 
         def done(part: Run, rows: slice) -> T:
             part.context.check()
             batch = selection.read(rows, start_ms, end_ms, part.context)
             part.context.samples_read += batch.sample_count
             slabs.learn(batch)
-            return work(part, frame.take(rows), batch)
+            return work(part, rows, frame.take(rows), batch)
 
         def done_apart(rows: slice) -> tuple[T, Run]:
             part = self._apart()
@@ -237,6 +252,7 @@ class Run:
         """What *part* had to say, and to hold, becomes this run's."""
         self.notes.join(part.notes)
         self.context.join(part.context, self.held)
+        self.held += part.held
 
 
 def point_weights(matrix: Matrix) -> NDArray[np.int64]:

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promql import ast
-from promql.aggregate import FOLDS, Fold, count_values, group_labels, plain_number, quantile
+from promql.aggregate import (
+    FOLDS,
+    Fold,
+    count_values,
+    group_ends,
+    group_labels,
+    plain_number,
+    quantile,
+)
 from promql.env import Env, Options, QueryTimes
 from promql.matrix import Matrix
 from promql.notes import ExecutionError, Notes
@@ -164,6 +172,13 @@ def test_folds_do_not_depend_on_slabs(points: Points, op: str, slab_rows: int) -
     assert whole.frame.all_labels() == cut.frame.all_labels()
     assert whole.values.tobytes() == cut.values.tobytes()
     assert (whole.present == cut.present).all()
+
+
+@given(st.lists(st.integers(0, 5), max_size=12))
+def test_groups_end_behind_their_last_rows(ids: list[int]) -> None:
+    """At each end no group has rows on both sides."""
+    ends = [at for at in range(1, len(ids) + 1) if not set(ids[:at]) & set(ids[at:])]
+    assert group_ends(np.array(ids, dtype=np.int64)).tolist() == ends
 
 
 def test_a_mean_whose_sum_overflows_is_still_right() -> None:

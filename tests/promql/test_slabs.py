@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,20 @@ def test_two_threads_have_equal_shares_of_a_few(cells: int, row_cells: int) -> N
     assert first == SLAB_MULTIPLE
     assert len(others) % 2 == 1 and len(set(others)) == 1 and others[0] % SLAB_MULTIPLE == 0
     assert 0 <= others[0] - last < SLAB_MULTIPLE * (len(others) + 1)
+
+
+@given(
+    st.integers(1, 5_000),
+    st.integers(1, SLAB_CELLS // 64),
+    st.lists(st.integers(1, 200), min_size=1, max_size=200),
+)
+def test_slabs_end_where_they_had_better_end(size: int, row_cells: int, gaps: list[int]) -> None:
+    """Unless that is far away; small stretches are never cut."""
+    ends = np.cumsum(gaps)
+    ends = np.append(ends[ends < size], size)
+    bounds = np.cumsum([0, *lengths(Slabs(size, row_cells, ends=ends))])
+    whole = np.isin(bounds[1:], ends)
+    assert whole.all() or np.diff(ends, prepend=0).max() > 2 * SLAB_MULTIPLE
 
 
 def test_little_is_one_slab() -> None:

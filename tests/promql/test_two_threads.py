@@ -2,11 +2,13 @@
 
 import os
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from promql import ahead, slabs
+from promql.aggregate import Fold, Ids
 from promql.answer import Answer
 from promql.engine import Engine
 from promql.env import Options, QueryTimes
@@ -39,6 +41,13 @@ QUERIES = [
     "max_over_time(sum(x1)[1m:10s])",
     "rate(x1[1m] @ end())",
     "absent_over_time(x1[10s])",
+    "sum by (b) (rate(x0[1m]))",
+    "sum by (a) (increase(x0[1m]))",
+    "avg by (a, b) (x1)",
+    "max by (b) ({b!=''})",
+    "stddev by (b) (x1)",
+    "sum by (b) (rate(h[1m]))",
+    "count by (b) (h)",
 ]
 
 
@@ -148,8 +157,63 @@ def test_two_threads_are_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(set(threads)) == 2 and threading.current_thread() in threads
 
 
+def test_groups_are_folded_by_the_threads_that_read_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other slab has rows of them; by the one that asks else."""
+    both = threading.Barrier(2)
+    read_by, folded_by = [], []
+    _with_threads(monkeypatch, 2)
+    read, add_floats = MemorySelection.read, Fold.add_floats
+
+    def reading(
+        self: MemorySelection, rows: slice, start_ms: int, end_ms: int, context: Context
+    ) -> SeriesBatch:
+        read_by.append(threading.current_thread())
+        if len(read_by) in (2, 3):
+            both.wait(30)
+        return read(self, rows, start_ms, end_ms, context)
+
+    def adding(self: Fold, slab: Matrix, ids: Ids) -> None:
+        folded_by.append(threading.current_thread())
+        add_floats(self, slab, ids)
+
+    monkeypatch.setattr(MemorySelection, "read", reading)
+    monkeypatch.setattr(Fold, "add_floats", adding)
+    _asked("sum by (b) (rate(x0[1m]))", Context())
+    assert Counter(folded_by) == Counter(read_by) and len(set(folded_by)) == 2
+    for query in ("sum (rate(x0[1m]))", "sum by (a) (rate(x0[1m]))"):
+        folded_by.clear()
+        _asked(query, Context())
+        assert set(folded_by) == {threading.current_thread()}
+
+
+def test_histograms_of_whole_groups_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside slabs of floats, which are folded elsewhere."""
+    _with_threads(monkeypatch, 2)
+    plain, summed = (
+        _asked(query, Context()).value for query in ("rate(h[1m])", "sum by (b) (rate(h[1m]))")
+    )
+    assert isinstance(plain, Matrix) and isinstance(summed, Matrix)
+    assert plain.holds_histograms.any() and not plain.holds_histograms.all()
+    assert sorted(summed.holds_histograms.tolist()) == sorted(plain.holds_histograms.tolist())
+
+
+@pytest.mark.parametrize("slab_cells", [100, 300, 1_000])
+def test_groups_have_their_rows_in_order_wherever_slabs_end(
+    slab_cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some of the groups have no room in a slab, or share one with others."""
+    for query in [f"{op} by ({by}) (x0)" for op in ("sum", "avg") for by in ("a", "b", "a, b")]:
+        said = []
+        for count, cells in ((0, 10**6), (2, slab_cells)):
+            _with_threads(monkeypatch, count)
+            monkeypatch.setattr(slabs, "SLAB_CELLS", cells)
+            context = Context()
+            said.append(_said(Engine().range(SOURCE, query, TIMES, context), context))
+        assert said[0] == said[1]
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
-@pytest.mark.parametrize("query", ["rate(x0[1m])", "sum(x1)"])
+@pytest.mark.parametrize("query", ["rate(x0[1m])", "sum(x1)", "sum by (b) (x1)"])
 def test_the_budget_is_the_same(query: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What one thread holds at its peak is just enough for two."""
     _with_threads(monkeypatch, 0)
