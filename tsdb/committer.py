@@ -10,7 +10,7 @@ import itertools
 import math
 import threading
 import time
-from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 MAX_THREADS = 4
@@ -36,69 +36,94 @@ class Committer:
     """A pool of at most four threads, which start when they are needed."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._due: deque[Committable] = deque()
+        self._lock = threading.Lock()
+        self._due: SimpleQueue[Committable | None] = SimpleQueue()
+        """Whose turn it is; None has a thread look whether a sync is due, or all is done."""
         self._busy: set[Committable] = set()
+        """The tenants that are due or worked on."""
         self._later: list[tuple[float, int, Committable]] = []
         self._listed: set[Committable] = set()
         """The tenants in ``_later``, which is a heap."""
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        """The threads for which nothing is due."""
+        self._behind = 0
+        """How many are due for which there is no thread."""
         self._closing = False
 
     def wake(self, tenant: Committable) -> None:
         """Sees to it that a round of *tenant* begins after this call; not after ``close``."""
-        with self._changed:
-            if tenant in self._busy:
-                return
-            self._busy.add(tenant)
-            self._due.append(tenant)
-            if self._idle < len(self._due) and len(self._threads) < MAX_THREADS:
-                name = f"committer-{len(self._threads)}"
-                thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            self._changed.notify()
+        with self._lock:
+            if tenant not in self._busy:
+                self._give_turn(tenant)
 
     def close(self) -> None:
         """Returns when all that waits is done and the threads have ended; no sync is waited for."""
-        with self._changed:
+        with self._lock:
             self._closing = True
-            self._changed.notify_all()
+            self._due.put(None)
         for thread in self._threads:
             thread.join()
+
+    def _give_turn(self, tenant: Committable) -> None:
+        self._busy.add(tenant)
+        self._due.put(tenant)
+        if self._idle:
+            self._idle -= 1
+        elif len(self._threads) < MAX_THREADS:
+            name = f"committer-{len(self._threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        else:
+            self._behind += 1
 
     def _work(self) -> None:
         while (tenant := self._next()) is not None:
             tenant.commit_waiting()
-            with self._changed:
+            with self._lock:
                 if tenant.has_waiting:
-                    self._due.append(tenant)
+                    self._due.put(tenant)
                 else:
-                    self._busy.discard(tenant)
-                    self._list_sync(tenant)
+                    self._end_turn(tenant)
 
-    def _list_sync(self, tenant: Committable) -> None:
+    def _end_turn(self, tenant: Committable) -> None:
+        self._busy.discard(tenant)
+        if self._behind:
+            self._behind -= 1
+        else:
+            self._idle += 1
         due_seconds = tenant.sync_due_seconds
         if due_seconds < math.inf and tenant not in self._listed:
             self._listed.add(tenant)
             heapq.heappush(self._later, (due_seconds, next(self._numbers), tenant))
-            self._changed.notify()  # whoever idles waits for it, should this thread be busy then
+        if self._closing:
+            self._due.put(None)
 
     def _next(self) -> Committable | None:
-        with self._changed:
-            self._idle += 1
-            self._take_listed()
-            while not self._due and not self._closing:
-                self._changed.wait(self._seconds_to_next())
+        """Whose turn it is; None where the thread has to end."""
+        while True:
+            try:
+                tenant = self._due.get(timeout=self._seconds_to_next())
+            except Empty:
+                tenant = None
+            if tenant is not None:
+                if self._later:
+                    self._due.put(None)  # another thread waits for the sync while this one is busy
+                return tenant
+            with self._lock:
                 self._take_listed()
-            self._idle -= 1
-            return self._due.popleft() if self._due else None
+                if self._closing and not self._busy:
+                    self._due.put(None)
+                    return None
 
     def _seconds_to_next(self) -> float | None:
         """How long until the next sync is due; None where none is."""
-        return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+        if not self._later:
+            return None
+        with self._lock:
+            return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
 
     def _take_listed(self) -> None:
         """Gives their turn to the tenants whose sync is due; who is busy sees to it himself."""
@@ -106,5 +131,4 @@ class Committer:
             tenant = heapq.heappop(self._later)[2]
             self._listed.discard(tenant)
             if tenant not in self._busy:
-                self._busy.add(tenant)
-                self._due.append(tenant)
+                self._give_turn(tenant)

@@ -75,6 +75,10 @@ class Files:
             if written:
                 waiting[0] = waiting[0][written:]
 
+    def write_zeros(self, fd: int, offset: int, size_bytes: int) -> None:
+        """Writes zeros at *offset*, perhaps fewer than asked for; the position stays."""
+        os.pwrite(fd, bytes(size_bytes), offset)
+
     def truncate(self, path: Path, size_bytes: int) -> None:
         os.truncate(path, size_bytes)
 
@@ -147,6 +151,9 @@ class ReadOnlyFiles(Files):
         raise _read_only(path)
 
     def write(self, fd: int, parts: Sequence[bytes | memoryview]) -> None:
+        raise _read_only()
+
+    def write_zeros(self, fd: int, offset: int, size_bytes: int) -> None:
         raise _read_only()
 
     def truncate(self, path: Path, size_bytes: int) -> None:

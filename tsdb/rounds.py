@@ -1,7 +1,7 @@
 """Rounds: how the writes that wait become one record of the log and samples of the head."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
@@ -123,7 +123,38 @@ class Rounds:
         now_ms, wall_ms = state.machine.clock.look()
         oldest_ms = state.oldest_at(min(now_ms, wall_ms))
         newest_ms = max(now_ms, wall_ms) + state.options.max_future_ms
-        bounds = _Bounds(oldest_ms, newest_ms, limit.ceiling(state.head), limit)
+        only = due[0].batch if len(due) == 1 else None
+        results: list[Result]
+        if isinstance(only, KnownSamples) and self._is_plain(only, oldest_ms, newest_ms):
+            results = [self._carry_out_plain(only)]
+        else:
+            bounds = _Bounds(oldest_ms, newest_ms, limit.ceiling(state.head), limit)
+            results = self._carry_out(due, bounds)
+        state.last_append_ms = now_ms
+        return results
+
+    def _is_plain(self, sent: KnownSamples, oldest_ms: int, newest_ms: int) -> bool:
+        """Whether *sent* has samples, numbered as the head does it, and none out of bounds."""
+        is_known = sent.known.numbering is self._state.head.registry.numbering
+        return is_known and oldest_ms <= sent.first_ms <= sent.last_ms <= newest_ms
+
+    def _carry_out_plain(self, sent: KnownSamples) -> Result:
+        """What becomes of *sent*, which is plain, as a round of its own; most rounds are that."""
+        state = self._state
+        samples = Samples(sent.ids, sent.times_ms, sent.bits)
+        span_ms = sent.first_ms, sent.last_ms
+        head = state.head
+        try:
+            head.reserve(len(sent.ids))
+            self._log.write(samples, span_ms, NO_EXEMPLARS, {})
+            with state.publish:
+                return self._concluded_known(sent, head.append(samples, span_ms))
+        finally:
+            head.release_reserve(kept=_KEPT_PAGES)
+
+    def _carry_out(self, due: list[Waiting], bounds: _Bounds) -> list[Result]:
+        """As ``carry_out``, of writes of all kinds."""
+        state = self._state
         results: list[Result] = []
         entered: list[_Entered] = []
         for at, one in enumerate(due):
@@ -144,7 +175,7 @@ class Rounds:
         try:
             state.head.check_pool(samples.entries)
             state.head.reserve(len(samples.series))
-            span_ms = _span_ms(due, entered, samples)
+            span_ms = samples.span_ms
             if len(samples.series) or exemplars.kept or metadata:
                 self._log.write(samples, span_ms, exemplars, metadata)
             if metadata:
@@ -156,7 +187,6 @@ class Rounds:
                 self._conclude(due, entered, outcomes, results)
         finally:
             state.head.release_reserve(kept=_KEPT_PAGES)
-        state.last_append_ms = now_ms
         return results
 
     def _enter(self, at: int, batch: SeriesBatch, bounds: _Bounds) -> _Entered:
@@ -168,11 +198,7 @@ class Rounds:
 
     def _enter_known(self, at: int, sent: KnownSamples, bounds: _Bounds) -> list[_Entered]:
         """*sent* as it is; write by write where the head has numbered anew or a time is refused."""
-        if (
-            sent.known.numbering is self._state.head.registry.numbering
-            and sent.first_ms >= bounds.oldest_ms
-            and sent.last_ms <= bounds.newest_ms
-        ):
+        if self._is_plain(sent, bounds.oldest_ms, bounds.newest_ms):
             return [_Entered(at, None, Samples(sent.ids, sent.times_ms, sent.bits))]
         return [
             self._enter(at, known_batch(sent, begin, end), bounds)
@@ -204,54 +230,44 @@ class Rounds:
         results: list[Result],
     ) -> None:
         """Counts what became of the samples and puts it into *results*."""
-        all_stored = not outcomes.any()
         at = 0
         for one in entered:
-            end = at + len(one.samples.series)
-            part = None if all_stored else outcomes[at:end]
-            at = end
+            part = outcomes[at : at + len(one.samples.series)]
+            at += len(part)
             sent = due[one.at].batch
             if isinstance(sent, KnownSamples):
                 told = results[one.at]
                 assert isinstance(told, list)
                 if one.admitted is not None:
                     told.append(self._concluded(one.admitted, one.samples, part))
-                elif part is None or not (part == CONFLICT).any():
-                    self._state.counters.appended += len(sent.ids)
                 else:
-                    told += self._concluded_writes(sent, part)
+                    told += self._concluded_known(sent, part)
             else:
                 assert one.admitted is not None
                 results[one.at] = self._concluded(one.admitted, one.samples, part)
 
-    def _concluded_writes(
-        self, sent: KnownSamples, outcomes: NDArray[np.uint8]
-    ) -> Iterator[Appended]:
+    def _concluded_known(self, sent: KnownSamples, outcomes: NDArray[np.uint8]) -> list[Appended]:
+        """What is told of each write of *sent*; nothing where all is stored."""
+        if not np.count_nonzero(outcomes) or not (outcomes == CONFLICT).any():
+            self._state.counters.appended += len(sent.ids)
+            return []
+        told = []
         for begin, end in pairwise((0, *sent.ends)):
             batch = known_batch(sent, begin, end)
             admitted = admit(batch, sent.first_ms, sent.last_ms, sent.ids[begin:end])
             samples = Samples(admitted.series, admitted.times, admitted.bits)
-            yield self._concluded(admitted, samples, outcomes[begin:end])
+            told.append(self._concluded(admitted, samples, outcomes[begin:end]))
+        return told
 
     def _concluded(
-        self, admitted: Admitted, samples: Samples, outcomes: NDArray[np.uint8] | None
+        self, admitted: Admitted, samples: Samples, outcomes: NDArray[np.uint8]
     ) -> Appended:
         counters = self._state.counters
-        result = conclude(admitted, samples, outcomes, self._state.head)
+        others = outcomes if np.count_nonzero(outcomes) else None
+        result = conclude(admitted, samples, others, self._state.head)
         counters.appended += result.samples
         counters.histograms += result.histograms
         counters.exemplars += result.exemplars
         for reason, count in result.refused.items():
             counters.refused[reason] = counters.refused.get(reason, 0) + count
         return result
-
-
-def _span_ms(
-    due: Sequence[Waiting], entered: Sequence[_Entered], samples: Samples
-) -> tuple[int, int]:
-    """The first and the last time of *samples*, all that have *entered*."""
-    if len(entered) == 1 and entered[0].admitted is None and len(samples.times):
-        sent = due[entered[0].at].batch
-        assert isinstance(sent, KnownSamples)
-        return sent.first_ms, sent.last_ms
-    return samples.span_ms

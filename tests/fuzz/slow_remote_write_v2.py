@@ -1,7 +1,7 @@
 """A slow reader of remote write 2.0 (io.prometheus.write.v2.Request, rc.4)."""
 
 from tests.wire.histograms import STALE, Broken, read_fields, read_varint, slow_histogram
-from tests.wire.test_remote_write import Row, Sample, slow_labels, slow_texts, want
+from tests.wire.slow_remote_write import Row, Sample, slow_labels, slow_texts, want
 from wire.write_request import MAX_LABELS
 
 

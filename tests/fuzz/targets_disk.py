@@ -192,7 +192,7 @@ def _read_frame(data: bytes) -> Outcome:
     segments = int.from_bytes(body[:4].tobytes(), "little")
     decoded = 0
     for slot in range(segments):
-        head = body[8 + 32 * slot :]
+        head = body[8 + 40 * slot :]
         take = int(head[4]) | int(head[5]) << 8
         piece = np.array([[0], [slot], [0], [take], [0]])
         values, times_ms = np.zeros(take), np.zeros(take, np.int64)
@@ -203,7 +203,7 @@ def _read_frame(data: bytes) -> Outcome:
         if decode_values(body, piece, 0, 1, part):
             assert part.tobytes() == values[take // 2 :].tobytes()
     assert decoded == segments
-    return magnitude(segments), len({int(body[8 + 32 * slot]) for slot in range(segments)})
+    return magnitude(segments), len({int(body[8 + 40 * slot]) for slot in range(segments)})
 
 
 TARGETS = (

@@ -10,7 +10,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from tests.fuzz.mutate import Shape
 from tests.fuzz.slow_remote_write_v2 import slow_rows
 from tests.fuzz.target import Outcome, Target, check_batch, counted, magnitude, shape_of
-from tests.wire import encode, test_remote_write, test_remote_write_known
+from tests.wire import encode, slow_remote_write, test_remote_write_known
 from tests.wire.otlp import NOW_MS, Export
 from tests.wire.test_otlp_twin import point_count
 from wire import exposition_protobuf, remote_write, remote_write_v2
@@ -59,7 +59,7 @@ def _written(request: WriteRequest) -> Outcome:
 
 def _remote_write(data: bytes) -> Outcome:
     """A WriteRequest, against the slow reader of tests/wire."""
-    test_remote_write.agrees(data)
+    slow_remote_write.agrees(data)
     return _written(remote_write.decode_message(array(data)))
 
 
@@ -70,7 +70,7 @@ def _remote_write_known(data: bytes) -> Outcome:
     assert before is not None, "a neighbour is read whatever stands beside it"
     if found is None:
         raise Malformed("left to the reader of all writes")
-    rows, refused = test_remote_write.slow_rows(data)
+    rows, refused = slow_remote_write.slow_rows(data)
     assert (found, refused) == (test_remote_write_known.flat(rows), 0)
     return (magnitude(len(rows)), magnitude(len(found)))
 
@@ -84,7 +84,7 @@ def _remote_write_2(data: bytes) -> Outcome:
         assert expected is None, "the slow reader reads it"
         raise
     assert expected is not None, "the slow reader refuses it"
-    assert repr(test_remote_write.rows(request)) == repr(expected)
+    assert repr(slow_remote_write.rows(request)) == repr(expected)
     return _written(request)
 
 

@@ -507,3 +507,34 @@ def test_a_shutdown_ends_a_connection_whose_write_went_the_usual_way(
 
     run(talk())
     assert taken.left == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_an_answer_that_fails_does_not_stop_the_others(
+    make_asker: Callable[..., Asker], monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    """The tenant's next writes have their round, whatever became of one."""
+    asker = make_asker()
+    name = "answer_write" if is_known else "parse_write"
+    usual, failed = getattr(Connection, name), list[Connection]()
+
+    def fail_once(connection: Connection, *arguments: Any) -> Any:
+        if failed:
+            return usual(connection, *arguments)
+        failed.append(connection)
+        raise RuntimeError(name)
+
+    async def talk() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        async with senders(asker, 2) as [one, other]:
+            for at_s in (10, 9):
+                for stream in (one, other):
+                    sent = request(body_of(at("a" if stream is one else "b", at_s, 1.0)))
+                    assert await ask(stream, sent) == (204, b"")
+            monkeypatch.setattr(Connection, name, fail_once)
+            one[1].write(request(body_of(at("a" if is_known else "new", 8, 1.0))))
+            await until(lambda connection: bool(failed))
+            assert await ask(other, request(body_of(at("b", 7, 1.0)))) == (204, b"")
+
+    run(talk())
+    assert len(failed) == 1

@@ -56,6 +56,10 @@ class CrashingFiles(Files):
             raise
         super().write(fd, parts)
 
+    def write_zeros(self, fd: int, offset: int, size_bytes: int) -> None:
+        self._act()
+        super().write_zeros(fd, offset, size_bytes)
+
     def truncate(self, path: Path, size_bytes: int) -> None:
         self._act()
         super().truncate(path, size_bytes)

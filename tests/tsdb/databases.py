@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
+
 from series.batch import SeriesBatch
 from series.labels import Labels
 from series.ports import Appended, Context, Hints
@@ -12,6 +14,7 @@ from tests.tsdb.contents import Content, Value, build, content, contents
 from tsdb.db import Db, DbOptions
 from tsdb.disk_space import NO_RESERVE, Reserve
 from tsdb.files import Files
+from tsdb.log import wal
 from tsdb.store import Store
 
 HOUR_MS = 3_600_000
@@ -76,6 +79,13 @@ def bits(samples: Sequence[tuple[int, int, Value]]) -> Bits:
     return found
 
 
+def make_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the log write zeros ahead to small segments already, and few at a time."""
+    monkeypatch.setattr(wal, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(wal, "_ROOM_BYTES", 500)
+    monkeypatch.setattr(wal, "_ROOM_RECORDS", 0)
+
+
 class FaultyFiles(Files):
     """A disk whose acts fail where ``fails(act)`` says so, with the error *code*.
 
@@ -104,6 +114,10 @@ class FaultyFiles(Files):
     def fdatasync(self, fd: int) -> None:
         del fd
         self._maybe("fdatasync")
+
+    def write_zeros(self, fd: int, offset: int, size_bytes: int) -> None:
+        self._maybe("write_zeros")
+        super().write_zeros(fd, offset, size_bytes)
 
     def truncate(self, path: Path, size_bytes: int) -> None:
         self._maybe("truncate")

@@ -69,6 +69,10 @@ class Recorder(Files):
         self._position[fd] += len(whole)
         self._note(Act("write", inode=self._inode_of_fd[fd], data=whole, number=at))
 
+    def write_zeros(self, fd: int, offset: int, size_bytes: int) -> None:
+        super().write_zeros(fd, offset, size_bytes)
+        self._note(Act("write", inode=self._inode_of_fd[fd], data=bytes(size_bytes), number=offset))
+
     def fdatasync(self, fd: int) -> None:
         self._note(Act("fdatasync", inode=self._inode_of_fd[fd]))
 

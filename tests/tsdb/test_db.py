@@ -371,6 +371,7 @@ def test_writers_and_a_reader_at_once(make_store: MakeStore) -> None:
             assert len({tuple(row.items()) for row in rows}) == 1
     for thread in writers:
         thread.join()
+    store.maintain()
     expected = bits(
         [(s, start + k * 300_000, float(k)) for k in range(rounds) for s in range(2 * width)]
     )

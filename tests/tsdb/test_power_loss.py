@@ -12,7 +12,16 @@ from typing import NamedTuple
 import pytest
 
 from tests.tsdb.contents import Content, Started, Value, content
-from tests.tsdb.databases import HOUR_MS, NOW_MS, Bits, append, everything, labels_of, open_store
+from tests.tsdb.databases import (
+    HOUR_MS,
+    NOW_MS,
+    Bits,
+    append,
+    everything,
+    labels_of,
+    make_rooms,
+    open_store,
+)
 from tests.tsdb.power_loss import Disk, Recorder
 from tests.tsdb.test_deletions import series_is
 from tests.tsdb.test_histograms import histogram
@@ -191,9 +200,10 @@ def _check(directory: Path, life: _Life, acts: int) -> None:
 @pytest.mark.parametrize(("step", "states"), [(7, 1), pytest.param(1, 6, marks=pytest.mark.long)])
 @pytest.mark.parametrize("sync_ms", [0, HOUR_MS])
 def test_no_loss_of_power_takes_what_was_promised(
-    memory_path: Path, step: int, states: int, sync_ms: int
+    memory_path: Path, step: int, states: int, sync_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the states that are possible after each act some are made and opened."""
+    make_rooms(monkeypatch)
     life = _Life(memory_path / "life", sync_ms=sync_ms)
     life.run()
     assert life.acts > 400

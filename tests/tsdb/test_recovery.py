@@ -16,6 +16,7 @@ from tests.tsdb.databases import (
     append,
     bits,
     everything,
+    make_rooms,
     open_store,
 )
 from tests.tsdb.test_histograms import histogram
@@ -111,8 +112,11 @@ def _acts_of_a_life(directory: Path) -> int:
 
 @pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("power_loss", [False, True])
-def test_dying_at_any_act_loses_nothing(memory_path: Path, power_loss: bool, step: int) -> None:
+def test_dying_at_any_act_loses_nothing(
+    memory_path: Path, power_loss: bool, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The process, or the whole machine, stops at many disk acts of a life in turn."""
+    make_rooms(monkeypatch)
     acts = _acts_of_a_life(memory_path / "whole")
     assert acts > 150
     for last_act in range(int(power_loss), acts, step):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from series.metadata import Metadata
 from tests.examples import examples
-from tests.tsdb.databases import FaultyFiles
+from tests.tsdb.databases import FaultyFiles, make_rooms
 from tsdb.files import Files
 from tsdb.log import records
 from tsdb.log.log_reader import read_segment
@@ -146,6 +146,75 @@ def test_a_failed_append_leaves_no_trace(tmp_path: Path, act: str, truncates: bo
     wal.append(_note("c"), 0)
     assert _notes(_wal(tmp_path)) == ["a", "b", "c"]
     assert len(wal.segments) == 2
+
+
+def test_zeros_written_ahead_are_neither_records_nor_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies leaves them; one that closes the segment does not."""
+    make_rooms(monkeypatch)
+    wal = _wal(tmp_path)
+    for text in "abc":
+        wal.append(_note(text), 0)
+    path, size_bytes = wal.segments[0].path, wal.size_bytes
+    left = path.read_bytes()
+    assert len(left) > size_bytes and not any(left[size_bytes:])
+    report = ReplayReport()
+    after = _wal(tmp_path)
+    assert _notes(after, report) == ["a", "b", "c"]
+    assert report.messages == [] and report.torn_bytes == report.damaged_bytes == 0
+    after.append(_note("d"), 0)
+    assert _notes(_wal(tmp_path)) == ["a", "b", "c", "d"]
+    wal.close_segment()
+    assert path.stat().st_size == size_bytes and not wal.segments[0].has_void
+
+
+def test_what_is_torn_before_the_zeros_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros written ahead hide no part of a record."""
+    make_rooms(monkeypatch)
+    wal = _wal(tmp_path)
+    for text in "ab":
+        wal.append(_note(text), 0)
+    path, size_bytes = wal.segments[0].path, wal.size_bytes
+    whole = path.read_bytes()
+    path.write_bytes(whole[: size_bytes - 8] + bytes(len(whole) - size_bytes + 8))
+    report = ReplayReport()
+    assert _notes(_wal(tmp_path), report) == ["a"]
+    assert report.torn_bytes > len(whole) - size_bytes and len(report.messages) == 1
+
+
+@pytest.mark.parametrize("act", ["write_zeros", "truncate"])
+def test_zeros_that_cannot_be_written_or_cut_off_keep_nobody_from_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    """The log is whole; that zeros stay behind the last record is counted as a failure."""
+    make_rooms(monkeypatch)
+    files = FaultyFiles()
+    wal = _wal(tmp_path, files)
+    files.fails = lambda what: what == act
+    for text in "ab":
+        wal.append(_note(text), 0)
+    wal.close_segment()
+    wal.append(_note("c"), 0)
+    assert wal.failures == wal.segments[0].has_void == (act == "truncate")
+    report = ReplayReport()
+    assert _notes(_wal(tmp_path), report) == ["a", "b", "c"]
+    assert report.messages == []
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_SMALL_BYTES", 1000), ("_ROOM_RECORDS", 8)])
+def test_small_segments_and_large_records_have_no_zeros_written_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    """Thousands of organizations have thousands of small segments; large records save nothing."""
+    make_rooms(monkeypatch)
+    monkeypatch.setattr("tsdb.log.wal." + limit, value)
+    wal = _wal(tmp_path)
+    for text in "abc":
+        wal.append(_note(text), 0)
+    assert wal.segments[0].path.stat().st_size == wal.size_bytes
 
 
 @pytest.mark.parametrize("act", ["create", "write", "fdatasync", "sync_directory"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from series.known import Known
 from tests.wire import encode
 from tests.wire.histograms import Broken
-from tests.wire.test_remote_write import Row, known_from, parsed, slow_rows
+from tests.wire.slow_remote_write import Row, known_from, parsed, slow_rows
 from wire.remote_write_known import read_known
 
 NAMES = [b"m%d" % n + b"x" * (n * 7) for n in range(9)]

@@ -11,6 +11,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,10 @@ from tsdb.view.part import NEVER_MS
 log = logging.getLogger("o11y.storage")
 
 _NAME = re.compile(r"(\d{10})\.wal")
+_ROOM_BYTES, _ROOM_RECORDS, _SMALL_BYTES = 1 << 18, 8, 1 << 20
+"""So many zeros are written ahead at a time where more than so many records fit, to segments that
+are no longer small: a sync of bytes in the place of others need not make a file's length durable.
+"""
 
 
 @dataclass(slots=True)
@@ -93,6 +98,8 @@ class Wal:
         """A segment that has grown to this is closed."""
         self._sync_ms = sync_ms
         self._fd = -1
+        self._room_end = 0
+        """Where the zeros end that were written ahead to the open segment; 0 where none were."""
         self._made_directory = False
         self.segments: list[Segment] = []
         """All that stand on disk, in order; the last one may be open."""
@@ -151,6 +158,8 @@ class Wal:
             self._write_first(record)
         else:
             try:
+                if self._sync_ms == 0:
+                    self._make_room(size_bytes)
                 self._files.write(self._fd, record)
                 if self._sync_ms == 0:
                     self._files.fdatasync(self._fd)
@@ -195,6 +204,8 @@ class Wal:
         self.sync()
         self.unsynced_bytes, self.sync_due_seconds = 0, math.inf
         if self._fd >= 0:
+            if self._room_end:
+                self._cut_open_segment()
             fd, self._fd = self._fd, -1
             self._try(lambda: self._files.close(fd))
 
@@ -257,12 +268,24 @@ class Wal:
                 yield list(records.sections(found.payload))
             else:
                 progress.advance(found.size_bytes)
-                report.note(segment, found, is_torn=found.is_tail and acknowledged is None)
+                is_torn = found.is_tail and acknowledged is None
+                if not (is_torn and self._is_room(segment, found)):
+                    report.note(segment, found, is_torn=is_torn)
         progress.advance(size_bytes - end)
         if acknowledged is not None and acknowledged > end:
             report.note(segment, Damage(end, acknowledged - end, True), is_torn=False)
         if segment is self.segments[-1]:
             self._previous_end = sound_end
+
+    def _is_room(self, segment: Segment, rest: Damage) -> bool:
+        """Whether there is nothing but zeros in the *rest* of a segment, written ahead."""
+        fd = self._files.open(segment.path)
+        try:
+            size_bytes = min(rest.size_bytes, _ROOM_BYTES + 1)
+            found = self._files.pread(fd, size_bytes, rest.offset)
+        finally:
+            self._files.close(fd)
+        return found.count(0) == rest.size_bytes
 
     def _acknowledged_bytes(self, segment: Segment) -> int | None:
         """How much of a segment counts, as the next one tells; None where that is not known."""
@@ -284,7 +307,7 @@ class Wal:
                 self._made_directory = True
             if self._files.exists(path):
                 self._files.unlink(path)
-            self._fd = self._files.create(path)
+            self._fd, self._room_end = self._files.create(path), 0
             self._files.write(self._fd, [header, *record])
             if self._sync_ms != NEVER_SYNC_MS:
                 self._files.fdatasync(self._fd)
@@ -304,10 +327,29 @@ class Wal:
         Cutting it off only saves space: the start of the next segment names that byte.
         """
         self.failures += 1
-        segment = self.segments[-1]
-        segment.has_void = True
-        self._try(lambda: self._files.truncate(segment.path, segment.size_bytes))
+        self.segments[-1].has_void = True
+        self._cut_open_segment()
         self.close_segment()
+
+    def _cut_open_segment(self) -> None:
+        """Cuts the open segment off at its last acknowledged byte."""
+        segment, self._room_end = self.segments[-1], 0
+        try:
+            self._files.truncate(segment.path, segment.size_bytes)
+        except OSError:
+            self.failures += 1
+            segment.has_void = True
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Writes zeros ahead where a record of *size_bytes* would make the open segment longer."""
+        end = self.segments[-1].size_bytes + size_bytes
+        if end <= self._room_end or end < _SMALL_BYTES:
+            return
+        room_bytes = min(_ROOM_BYTES, self.segment_bytes - end)
+        if room_bytes > _ROOM_RECORDS * size_bytes:
+            self._room_end = end + room_bytes
+            with suppress(OSError):  # The record is written all the same, and tells whether it is.
+                self._files.write_zeros(self._fd, end, room_bytes)
 
     def _owe(self, size_bytes: int) -> None:
         """Remembers bytes that are acknowledged before their sync."""
