@@ -1,13 +1,14 @@
 """Quick: which queries are answered on the event loop, because they were quick the last time.
 
-To hand a narrow query to a worker and its answer back takes longer than to evaluate it.
+To hand a narrow query to a worker and its answer back takes longer than to evaluate it, and others
+wait as long either way: a worker keeps the interpreter's lock for 5 ms where the loop wants it.
 """
 
 import threading
 
-QUICK_SECONDS = 0.002
+QUICK_SECONDS = 0.004
 """A query that took less processor time counts as quick ..."""
-SLOW_SECONDS = 0.004
+SLOW_SECONDS = 0.008
 """... until it takes more than this; in between the caches may just have been cold."""
 QUICK_SAMPLES = 20_000
 """A query that turns out to hold more samples or steps goes to a worker after all."""
