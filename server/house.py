@@ -23,6 +23,7 @@ from server.doors.ha import Elections
 from server.doors.otlp_tenants import OtlpTenants
 from server.doors.push_groups import PushGroups
 from server.doors.refusal_log import RefusalLog
+from server.huge_pages import HugePages
 from server.metrics.cache_metrics import CacheCollector
 from server.metrics.damage_metrics import DamageCollector
 from server.metrics.disk_metrics import DiskCollector
@@ -68,6 +69,7 @@ class House:
     background: Background | None = None
     scraping: "Scraping | None" = None
     pushes: PushGroups = field(default_factory=PushGroups)
+    pages: HugePages = field(default_factory=HugePages)
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.options)
@@ -82,6 +84,7 @@ class House:
         self.metrics.registry.register(DiskCollector(self.store.space))
         self.metrics.registry.register(DamageCollector(self.store))
         self.metrics.observe_pushes(self.pushes)
+        self.metrics.observe_huge_pages(self.pages)
         otlp = replace(
             self.settings.otlp,
             type_and_unit_labels=self.options.type_and_unit_labels,

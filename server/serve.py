@@ -18,8 +18,10 @@ import uvloop
 
 from series.jit import load_all
 from server.access.auth import Gate
+from server.background import Background
 from server.connection import MAX_CONNECTIONS, Connection
 from server.front import Front
+from server.huge_pages import PERIOD_SECONDS
 from server.process_memory import let_go_of_compiler, tune_malloc
 from server.settings import Settings
 from server.starting import rare_collections
@@ -153,7 +155,7 @@ async def _serve(
     serving = asyncio.create_task(server.serve([listener]))
     await asyncio.wait((opening, serving), return_when=asyncio.FIRST_COMPLETED)
     status = 0
-    scraping = None
+    scraping = collapsing = None
     try:
         house, front.inner = await opening
     except ReplayStopped:
@@ -166,12 +168,17 @@ async def _serve(
     else:
         on_ready()
         loop.call_later(LOAD_AFTER_SECONDS, loop.run_in_executor, None, _load_kernels)
+        collapsing = Background(
+            house.pages.collapse, house.metrics.maintenance_failures.inc, PERIOD_SECONDS
+        )
         if settings.self_scrape:
             scraping = loop.create_task(_scrape_self(house, listener))
     await serving
     if scraping is not None:
         scraping.cancel()
         await asyncio.wait((scraping,))
+    if collapsing is not None:
+        await asyncio.to_thread(collapsing.close)
     if house is not None:
         await asyncio.to_thread(house.close, _SEALING_SHARE * stop.seconds_left)
     return status

@@ -23,6 +23,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from server import connection
 from server.doors.push_groups import PushGroups
+from server.huge_pages import HugePages
 from server.metrics.query_metrics import OTHER, QueryMetrics
 from server.metrics.storage_metrics import StorageCollector
 from server.metrics.tally import Counts, Durations
@@ -89,6 +90,13 @@ class SelfMetrics:
     ) -> None:
         """Adds the storage's numbers, read at each scrape; see StorageCollector."""
         self.registry.register(StorageCollector(tenants, stats))
+
+    def observe_huge_pages(self, pages: HugePages) -> None:
+        """Adds how much of the memory lies in huge pages."""
+        size = Gauge(
+            "o11y_huge_pages_bytes", "Memory that lies in huge pages.", registry=self.registry
+        )
+        size.set_function(lambda: pages.size_bytes)
 
     def observe_pushes(self, pushes: PushGroups) -> None:
         """Adds how much is remembered of the pushed groups."""
