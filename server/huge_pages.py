@@ -10,10 +10,11 @@ import ctypes
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import PAGESIZE
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from server.process_memory import mappings
 
 PERIOD_SECONDS = 10.0
 """Memory that has come in the meantime is put together so often."""
@@ -26,7 +27,10 @@ _MADV_COLLAPSE = 25
 
 @dataclass(slots=True)
 class HugePages:
-    """Looks after the memory of this process; ``size_bytes`` is what huge pages hold of it."""
+    """Looks after the memory of this process; ``size_bytes`` is what surely is in huge pages.
+
+    Of neighbours that are put together at once none counts where one of them could not be.
+    """
 
     size_bytes: int = 0
 
@@ -36,12 +40,9 @@ class HugePages:
         To look at what is huge already costs next to nothing. Linux can do it from 6.1 on; where a
         system can not, or has no page left, all stays as it is.
         """
-        maps = Path("/proc/self/maps")
-        if not maps.exists():
-            return
         library = ctypes.CDLL(None)
         size_bytes = 0
-        for start, end in list(_stretches(maps.read_text())):
+        for start, end in _stretches():
             for first, stop in _runs(_resident(library, start, end) >= _RESIDENT):
                 at, length = start + first * HUGE_BYTES, (stop - first) * HUGE_BYTES
                 done = library.madvise(ctypes.c_void_p(at), ctypes.c_size_t(length), _MADV_COLLAPSE)
@@ -49,15 +50,13 @@ class HugePages:
         self.size_bytes = size_bytes
 
 
-def _stretches(maps: str) -> Iterator[tuple[int, int]]:
+def _stretches() -> Iterator[tuple[int, int]]:
     """(start, end) of what huge pages could hold: private memory that is written and of no file."""
-    for line in maps.splitlines():
-        bounds, access, _, _, _, *name = line.split(maxsplit=5)
-        if access == "rw-p" and name in ([], ["[heap]"]):
-            start, end = (int(bound, 16) for bound in bounds.split("-"))
-            start, end = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
-            if start < end:
-                yield start, end
+    for start, end, access, name in mappings():
+        if access == "rw-p" and name in ("", "[heap]"):
+            first, stop = -(-start // HUGE_BYTES) * HUGE_BYTES, end // HUGE_BYTES * HUGE_BYTES
+            if first < stop:
+                yield first, stop
 
 
 def _resident(library: ctypes.CDLL, start: int, end: int) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """The memory of the process: what the C library and the compiler keep that we can do without."""
 
 import ctypes
+from collections.abc import Iterator
 from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -31,11 +32,21 @@ def let_go_of_compiler() -> None:
 
     It reads from its file again what is still called; kernels that are loaded do without.
     """
+    library = ctypes.CDLL(None)
+    for start, end, access, name in mappings():
+        if "libllvmlite" in name and access == "r-xp":
+            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+
+
+def mappings() -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, access, name) of what is mapped into this process; proc(5), ``/proc/pid/maps``.
+
+    Systems without that file tell nothing.
+    """
     maps = Path("/proc/self/maps")
     if not maps.exists():
         return
-    library = ctypes.CDLL(None)
     for line in maps.read_text().splitlines():
-        if "libllvmlite" in line and " r-xp " in line:
-            start, end = (int(bound, 16) for bound in line.split(maxsplit=1)[0].split("-"))
-            library.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+        bounds, access, _, _, _, *name = line.split(maxsplit=5)
+        start, end = (int(bound, 16) for bound in bounds.split("-"))
+        yield start, end, access, "".join(name)

@@ -25,6 +25,14 @@ import ctypes
 def address(area):
     return ctypes.addressof(ctypes.c_char.from_buffer(area))
 
+probe = mapped()
+probe[:] = bytes(len(probe))
+try:
+    probe.madvise(25)  # MADV_COLLAPSE
+except OSError as error:
+    print("cannot", error.errno)
+    raise SystemExit from None
+
 full, gap, sparse = mapped(), mapped(), mapped()
 full[:] = bytes(range(256)) * (len(full) // 256)
 gap.close()  # Else the system might make one area of the other two.
@@ -45,9 +53,9 @@ def test_full_memory_becomes_huge_and_sparse_memory_stays_as_it_is() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=True
     )
+    if "cannot" in done.stdout:
+        pytest.skip(f"this system does not put pages together: {done.stdout}")
     full_kib, sparse_kib, first, second = map(int, done.stdout.split())
-    if first == 0:
-        pytest.skip("this system does not put pages together")
     assert full_kib >= 3 * 2048
     assert sparse_kib == 0
     assert second >= first >= full_kib * 1024
