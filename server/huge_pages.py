@@ -8,7 +8,7 @@ some dozens.
 
 import ctypes
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from mmap import PAGESIZE
 
 import numpy as np
@@ -33,21 +33,22 @@ class HugePages:
     """
 
     size_bytes: int = 0
+    _full: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def collapse(self) -> None:
-        """Has the system put together what lies in small pages.
+        """Has the system put together what lies in small pages, and did when it looked last.
 
-        To look at what is huge already costs next to nothing. Linux can do it from 6.1 on; where a
-        system can not, or has no page left, all stays as it is.
+        Putting together costs 1 to 2 ms a huge page: too much for memory that an ingest fills and
+        gives back. To look at what is huge already costs next to nothing. Linux can do it from 6.1
+        on; where a system can not, or has no page left, all stays as it is.
         """
         library = ctypes.CDLL(None)
-        size_bytes = 0
-        for start, end in _stretches():
-            for first, stop in _runs(_resident(library, start, end) >= _RESIDENT):
-                at, length = start + first * HUGE_BYTES, (stop - first) * HUGE_BYTES
-                done = library.madvise(ctypes.c_void_p(at), ctypes.c_size_t(length), _MADV_COLLAPSE)
-                size_bytes += 0 if done else length
-        self.size_bytes = size_bytes
+        full = np.concatenate([_full(library, *stretch) for stretch in _stretches()])
+        lasting = np.intersect1d(full, self._full, assume_unique=True)
+        self._full = full
+        self.size_bytes = sum(
+            length for at, length in _runs(lasting) if _put_together(library, at, length)
+        )
 
 
 def _stretches() -> Iterator[tuple[int, int]]:
@@ -59,18 +60,26 @@ def _stretches() -> Iterator[tuple[int, int]]:
                 yield first, stop
 
 
-def _resident(library: ctypes.CDLL, start: int, end: int) -> NDArray[np.int64]:
-    """int64[huge pages]: how many small pages of each are in memory; 0 where all are gone."""
+def _full(library: ctypes.CDLL, start: int, end: int) -> NDArray[np.int64]:
+    """int64[n]: the addresses of what is to be a huge page and has its small ones in memory."""
     pages = np.zeros(((end - start) // HUGE_BYTES, _PAGES), dtype=np.uint8)
     library.mincore(
         ctypes.c_void_p(start), ctypes.c_size_t(end - start), pages.ctypes.data_as(ctypes.c_void_p)
     )
-    counts: NDArray[np.int64] = np.count_nonzero(pages & 1, axis=1)
-    return counts
+    counts = np.count_nonzero(pages & 1, axis=1)
+    addresses: NDArray[np.int64] = start + HUGE_BYTES * np.flatnonzero(counts >= _RESIDENT)
+    return addresses
 
 
-def _runs(wanted: NDArray[np.bool_]) -> list[list[int]]:
-    """[first, behind the last] of every run of true ones."""
-    changes = np.diff(wanted, prepend=False, append=False)
-    runs: list[list[int]] = np.flatnonzero(changes).reshape(-1, 2).tolist()
-    return runs
+def _runs(addresses: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """(address, length in bytes) of every run of huge pages that are neighbours."""
+    cuts = np.flatnonzero(np.diff(addresses) != HUGE_BYTES) + 1
+    for run in np.split(addresses, cuts):
+        if len(run):
+            yield int(run[0]), len(run) * HUGE_BYTES
+
+
+def _put_together(library: ctypes.CDLL, at: int, length: int) -> bool:
+    """Whether *length* bytes from address *at* are in huge pages now."""
+    refused: int = library.madvise(ctypes.c_void_p(at), ctypes.c_size_t(length), _MADV_COLLAPSE)
+    return not refused
