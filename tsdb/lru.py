@@ -42,9 +42,14 @@ class Lru(Generic[K, V]):
         return found[1] if found else 0
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
-        """Holds *value*, in the place of what was held as *key*."""
+        """Holds *value*, in the place of what was held as *key*.
+
+        What is larger than all there is room for is not held, and drives nothing else away.
+        """
         with self._lock:
             self._drop(key)
+            if size_bytes > self.max_bytes:
+                return
             self._held[key] = value, size_bytes
             self._bytes += size_bytes
             while self._bytes > self.max_bytes:

@@ -156,6 +156,31 @@ def test_maps_are_kept_for_the_same_parts_and_dropped_when_full(tmp_path: Path) 
     assert small.get(((), tuple(one.token for one in blocks))) is None
 
 
+def test_names_and_values_are_kept_for_the_same_parts(tmp_path: Path) -> None:
+    """Who asks again asks no part; other parts, labels and matchers are asked for themselves."""
+    parts: list[Data] = [{_series(p): [(5, 1.0)]} for p in range(2)]
+    blocks = _blocks(tmp_path, BlockCache(QuietFiles()), parts)
+    cache = SeriesMapCache(1 << 20)
+
+    def asked(blocks: Sequence[Block]) -> list[list[str]]:
+        view, only = View(blocks, cache), (Matcher(MatchType.EQUAL, "i", "01"),)
+        return [
+            view.label_names((), 0, 10),
+            view.label_values("i", (), 0, 10),
+            view.label_values("i", only, 0, 10),
+            view.label_values("__name__", (), 0, 10),
+        ]
+
+    wanted = [["__name__", "i"], ["00", "01"], ["01"], ["m"]]
+    assert asked(blocks) == wanted
+    misses, hits = cache.misses, cache.hits
+    for texts in asked(blocks):
+        texts.append("a caller's own")
+    assert asked(blocks) == wanted
+    assert (cache.misses, cache.hits) == (misses, hits + 2 * len(wanted))
+    assert asked(blocks[:1]) == [["__name__", "i"], ["00"], [], ["m"]]
+
+
 def test_an_older_part_wins_wherever_it_stands(tmp_path: Path) -> None:
     """A late block that begins before an earlier stored one does not replace its samples."""
     parts: list[Data] = [

@@ -79,8 +79,8 @@ class SeriesMap:
 
 
 SeriesMapCache = Lru[Hashable, SeriesMap | tuple[str, ...]]
-"""The maps of recent selections by (matchers, tokens of the parts), and label names and values of
-parts in memory by what was asked and their token."""
+"""The maps of recent selections, and label names and values, by what was asked and the tokens of
+the parts."""
 _MAP_BYTES = 2048
 """About what a map takes besides its arrays, with the matchers that it was asked for by."""
 _MADE_OF_LABEL = 4
@@ -201,42 +201,35 @@ class View:
         return self._asked(resolved, hints.start_ms, hints.end_ms)
 
     def label_names(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> list[str]:
-        def names(parts: PartList) -> list[str]:
-            key = "names", matchers
-            found = (
-                self._texts(part, key, lambda one: one.label_names(matchers))
-                for part in parts.parts
-            )
-            return sorted({name for names in found for name in names})
+        def ask(part: Part) -> Sequence[str]:
+            return part.label_names(matchers)
 
-        return self._asked(names, start_ms, end_ms)
+        return self._texts(("names", matchers), ask, start_ms, end_ms)
 
     def label_values(
         self, name: str, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int
     ) -> list[str]:
-        def values(parts: PartList) -> list[str]:
-            key = "values", name, matchers
-            found = (
-                self._texts(part, key, lambda one: one.label_values(name, matchers))
-                for part in parts.parts
-            )
-            return sorted({value for values in found for value in values})
+        def ask(part: Part) -> Sequence[str]:
+            return part.label_values(name, matchers)
 
-        return self._asked(values, start_ms, end_ms)
+        return self._texts(("values", name, matchers), ask, start_ms, end_ms)
 
     def _texts(
-        self, part: Part, asked: Hashable, ask: Callable[[Part], Sequence[str]]
-    ) -> Sequence[str]:
-        """What *ask* says of *part*, remembered for one in memory; blocks keep it themselves."""
-        if part.on_disk:
-            return _ask(part, ask)
-        key = asked, part.token
-        texts = self._cache.get(key)
-        if not isinstance(texts, tuple):
-            texts = tuple(_ask(part, ask))
+        self, asked: Hashable, ask: Callable[[Part], Sequence[str]], start_ms: int, end_ms: int
+    ) -> list[str]:
+        """What *ask* says of the parts in that time, each text once, sorted; kept as *asked*."""
+
+        def texts_of(parts: PartList) -> list[str]:
+            key = asked, parts.tokens
+            kept = self._cache.get(key)
+            if isinstance(kept, tuple):
+                return [*kept]
+            texts = sorted({text for part in parts.parts for text in _ask(part, ask)})
             size_bytes = _TEXT_BYTES * (1 + len(texts)) + sum(map(len, texts))
-            self._cache.put(key, texts, size_bytes)
-        return texts
+            self._cache.put(key, (*texts,), size_bytes)
+            return texts
+
+        return self._asked(texts_of, start_ms, end_ms)
 
     def has_labels_in_memory(self, start_ms: int, end_ms: int) -> bool:
         """Whether nobody has to wait for the disk who asks for series or labels in that time."""
