@@ -333,12 +333,12 @@ HARD_REGEX = "(?:.*a.{900}x.*)"
 
 LEFT: dict[str, tuple[str, int]] = {
     "range rollup": ("max_over_time(load[6h])", 10_000),
-    "quantile over time": ("quantile_over_time(0.9, load[6h])", 5_000),
+    "quantile over time": (" + ".join(["quantile_over_time(0.9, load[6h])"] * 4), 10_000),
     "predictions": ("predict_linear(load[6h], 60)", 5_000),
     "aggregation": ("sum by (n) (rate(load[1h]))", 10_000),
-    "quantile": ("quantile by (m) (0.9, load)", 10_000),
+    "quantile": (" + ".join(["quantile by (m) (0.9, load)"] * 3), 10_000),
     "count_values": ('count_values("v", load % 1000)', 10_000),
-    "topk": ("topk(500, load)", 10_000),
+    "topk": (" or ".join(["topk(500, load)"] * 3), 10_000),
     "cross join": ("load * on (n) group_left (m) load + on (n) load", 10_000),
     "set operators": ("(load or on (n) (load > 5)) unless on (n) load", 10_000),
     "regex": (f'count(wide{{v=~"{HARD_REGEX}"}})', 0),
