@@ -119,15 +119,15 @@ def growth_table(found: Mapping[str, Figures]) -> Table:
         texts = [f"{base:.3g}"]
         for title in others:
             figure = found[title][name]
-            times = figure / base
-            mark = "" if not name.endswith("a sample") else f" ({times:.2f}x{_verdict(times)})"
+            # Memory that was there before takes none, which nothing is a multiple of.
+            mark = _mark(figure / base) if name.endswith("a sample") else ""
             texts.append(f"{figure:.3g}{mark}")
         table.add_row(name, *texts)
     return table
 
 
-def _verdict(times: float) -> str:
-    return "" if times <= FLAT else ", not flat"
+def _mark(times: float) -> str:
+    return f" ({times:.2f}x)" if times <= FLAT else f" ({times:.2f}x, not flat)"
 
 
 if __name__ == "__main__":
