@@ -23,6 +23,7 @@ _PAGES = HUGE_BYTES // PAGESIZE
 _RESIDENT = _PAGES * 15 // 16
 """So many pages of a huge one must be in memory already; the others are what it costs."""
 _MADV_COLLAPSE = 25
+_NONE: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -33,7 +34,7 @@ class HugePages:
     """
 
     size_bytes: int = 0
-    _full: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    _full: NDArray[np.int64] = field(default_factory=lambda: _NONE)
 
     def collapse(self) -> None:
         """Has the system put together what lies in small pages, and did when it looked last.
@@ -43,7 +44,7 @@ class HugePages:
         on; where a system can not, or has no page left, all stays as it is.
         """
         library = ctypes.CDLL(None)
-        full = np.concatenate([_full(library, *stretch) for stretch in _stretches()])
+        full = np.concatenate([_NONE, *(_full(library, *stretch) for stretch in _stretches())])
         lasting = np.intersect1d(full, self._full, assume_unique=True)
         self._full = full
         self.size_bytes = sum(
