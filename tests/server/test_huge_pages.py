@@ -6,6 +6,7 @@ import sys
 import pytest
 
 PROGRAM = """
+import ctypes
 import mmap
 from server.huge_pages import HUGE_BYTES, HugePages
 
@@ -21,7 +22,6 @@ def huge_kib(start):
         elif here and line.startswith("AnonHugePages:"):
             return int(line.split()[1])
 
-import ctypes
 def address(area):
     return ctypes.addressof(ctypes.c_char.from_buffer(area))
 
