@@ -63,7 +63,7 @@ def _scalars(op: str, left: Values, right: Values) -> ScalarRow:
 def _vectors(node: ast.Binary, left: Matrix, right: Matrix, env: Env) -> Matrix:
     matching = node.matching or ast.Matching()
     if node.op in SET_OPERATORS:
-        return set_operation(node.op, left, right, matching)
+        return set_operation(node.op, left, right, matching, env.context)
     delayed = env.options.delayed_name_removal
     drop = node.op in ARITHMETIC or (node.return_bool and not delayed)
     pairs = match_pairs(left, right, matching, env.context, drop_names=drop)

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from promql.env import Env
 from promql.matrix import Mask, Matrix, Values
+from promql.stacking import pooled, stacked
 from series.histogram import Histograms
+from series.ports import Context
 
 Ids = NDArray[np.int64]
 Cells = tuple[Ids, Ids]
@@ -30,20 +32,14 @@ class Side:
         return cls(matrix.values, matrix.histogram_ids, matrix.histograms)
 
     @classmethod
-    def concat(cls, sides: Sequence["Side"]) -> "Side":
-        """The cells of all *sides* (rows of equally many steps), in order."""
-        values = np.concatenate([side.values for side in sides])
-        pools = [side.histograms for side in sides if side.histograms is not None]
-        if not pools:
-            return cls(values)
-        ids, start = [], 0
-        for side in sides:
-            if side.ids is None or side.histograms is None:
-                ids.append(np.full(side.values.shape, -1, dtype=np.int64))
-                continue
-            ids.append(np.where(side.ids >= 0, side.ids + start, -1))
-            start += side.histograms.size
-        return cls(values, np.concatenate(ids), Histograms.concat(pools))
+    def concat(cls, sides: Sequence["Side"], context: Context) -> "Side":
+        """The cells of all *sides* (rows of equally many steps), in order.
+
+        Raises where the query must stop.
+        """
+        values = stacked([side.values for side in sides], context)
+        pools = [(side.values.shape, side.ids, side.histograms) for side in sides]
+        return cls(values, *pooled(pools, context))
 
     def at(self, cells: Cells) -> tuple[Histograms, Ids]:
         """The pool, and the ids of histograms at *cells*."""

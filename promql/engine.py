@@ -68,7 +68,7 @@ class Engine:
             case Text():
                 return _answer(run, ValueType.STRING, value)
             case Matrix():
-                return _answer(run, ValueType.VECTOR, _finished(value))
+                return _answer(run, ValueType.VECTOR, _finished(value, run.context))
 
     def range(
         self,
@@ -89,8 +89,8 @@ class Engine:
         recorder = Recorder() if analyze else None
         run, plan = self._prepared(source, query, times, context, recorder, resolved)
         _refuse_type(plan)
-        matrix = _finished(_as_matrix(run.value(plan)))
-        answer = _answer(run, ValueType.MATRIX, _sorted(matrix))
+        matrix = _finished(_as_matrix(run.value(plan)), context)
+        answer = _answer(run, ValueType.MATRIX, _sorted(matrix, context))
         return answer if recorder is None else replace(answer, plan=plan_tree(run, plan, recorder))
 
     def explain(
@@ -177,16 +177,16 @@ def _as_matrix(value: Value) -> Matrix:
     )
 
 
-def _sorted(matrix: Matrix) -> Matrix:
+def _sorted(matrix: Matrix, context: Context) -> Matrix:
     if matrix.series_count < 2:
         return matrix
     order = matrix.frame.sort_order()
-    return matrix if (order[1:] > order[:-1]).all() else matrix.take(order)
+    return matrix if (order[1:] > order[:-1]).all() else matrix.take(order, context)
 
 
-def _finished(matrix: Matrix) -> Matrix:
+def _finished(matrix: Matrix, context: Context) -> Matrix:
     """*matrix* without the names that were marked, without empty rows, labels all distinct."""
-    matrix = matrix.alive()
+    matrix = matrix.alive(context)
     if matrix.drop_name is not None and matrix.drop_name.any():
         frame = matrix.frame.drop_where(METADATA_LABELS, matrix.drop_name)
         matrix = replace(matrix, frame=frame, drop_name=None, times_ms=None)
@@ -196,7 +196,7 @@ def _finished(matrix: Matrix) -> Matrix:
 def _raw(run: Run, plan: SelectRange | SubqueryRange) -> Raw:
     """The samples of a range vector at one instant; series without any are left out."""
     if isinstance(plan, SubqueryRange):
-        matrix = _finished(run.vector(plan.inner))
+        matrix = _finished(run.vector(plan.inner), run.context)
         slabs = iter([(matrix.frame, batch_of(matrix, plan.inner.grid))])
     else:
         slabs = range_slabs(run, plan, lambda part, rows, frame, batch: (frame, batch))

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promql import group_kernels as kernels
 from promql.matrix import Mask, Matrix, Values
 
 Ids = NDArray[np.int64]
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -42,27 +41,28 @@ class Groups:
 
     def any(self, present: Mask) -> Mask:
         """bool[count, T]: whether any row of the group has a point, for bool[S, T]."""
-        return self._reduce(np.logical_or, present)
+        return self._marked(present)[0]
 
     def repeated(self, present: Mask) -> Mask:
         """bool[T]: the steps at which some group has more than one point."""
-        steps = present.shape[1]
         shared = self.sizes[self.ids] > 1
         if not shared.any():
-            return np.zeros(steps, dtype=np.bool_)
+            return np.zeros(present.shape[1], dtype=np.bool_)
         _, ids = np.unique(self.ids[shared], return_inverse=True)
-        few = Groups(ids, int(ids.max()) + 1)
-        counts = few._reduce(np.add, present[shared].astype(np.int64))
-        return np.asarray((counts > 1).any(axis=0))
+        return Groups(ids, int(ids.max()) + 1)._marked(present[shared])[1]
 
     def greatest(self, numbers: Ids) -> Ids:
         """int64[count, T]: the greatest number of each group, 0 where it has no row."""
-        return self._reduce(np.maximum, numbers)
+        out = np.zeros((self.count, numbers.shape[1]), dtype=np.int64)
+        filled = np.flatnonzero(self.sizes)
+        out[filled] = np.maximum.reduceat(numbers[self.order], self.starts[filled], axis=0)
+        return out
 
     def only(self, values: Values, present: Mask) -> Values:
         """float64[count, T]: the value of the one point a group has, bit for bit, else 0."""
-        bits = np.where(present, values.view(np.int64), 0)
-        return self._reduce(np.bitwise_or, bits).view(np.float64)
+        out = np.zeros((self.count, values.shape[1]), dtype=np.int64)
+        kernels.unite(values.view(np.int64), present, self.ids, out)
+        return out.view(np.float64)
 
     def merged(self, matrix: Matrix) -> Matrix:
         """A row a group, with the one point that it has at a step; without sample times.
@@ -84,12 +84,9 @@ class Groups:
             matrix.histograms,
         )
 
-    def _reduce(self, ufunc: np.ufunc, rows: NDArray[Scalar]) -> NDArray[Scalar]:
-        """T columns of *rows* reduced to one row a group; 0 where a group has no row."""
-        out = np.zeros((self.count, rows.shape[1]), dtype=rows.dtype)
-        if self.unique:
-            out[self.ids] = rows
-            return out
-        filled = np.flatnonzero(self.sizes)
-        out[filled] = ufunc.reduceat(rows[self.order], self.starts[filled], axis=0)
-        return out
+    def _marked(self, present: Mask) -> tuple[Mask, Mask]:
+        """``any``, and ``repeated``."""
+        any_of = np.zeros((self.count, present.shape[1]), dtype=np.bool_)
+        repeated = np.zeros(present.shape[1], dtype=np.bool_)
+        kernels.mark(np.ascontiguousarray(present), self.ids, any_of, repeated)
+        return any_of, repeated

@@ -22,6 +22,7 @@ from promql.cells import Side
 from promql.groups import Groups, Ids
 from promql.matrix import Mask, Matrix
 from promql.notes import ExecutionError
+from promql.stacking import stacked, taken
 from series.frame import LabelColumn, LabelFrame, shared_group_ids
 from series.labels import METADATA_LABELS, METRIC_NAME
 from series.ports import Context
@@ -88,13 +89,13 @@ def match_pairs(
     if fault is not None and _pair_cells(many, one) > context.max_samples:
         _raise_first(fault)
     context.hold(_pair_cells(many, one))
-    blocks = [_matched(many, one, matching, drop_names)]
+    blocks = [_matched(many, one, matching, drop_names, context)]
     # The fills keep their sides under group_right too: fill_left goes to the many side.
     if matching.fill_right is not None:
-        blocks.append(_filled_one(many, one, matching, drop_names))
+        blocks.append(_filled_one(many, one, matching, drop_names, context))
     if matching.fill_left is not None:
-        blocks.append(_filled_many(many, one, matching, drop_names))
-    block = _joined(blocks)
+        blocks.append(_filled_many(many, one, matching, drop_names, context))
+    block = _joined(blocks, context)
     _raise_first(fault, _many_side_fault(block, matching))
     if swapped:
         return Pairs(block.frame, block.one, block.many, block.present)
@@ -201,17 +202,19 @@ def _pair_cells(many: _Side, one: _Side) -> int:
     return int(one.groups.sizes[many.groups.ids].sum()) * many.matrix.step_count
 
 
-def _matched(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+def _matched(
+    many: _Side, one: _Side, matching: Matching, drop_names: bool, context: Context
+) -> _Block:
     many_rows, one_rows = joined_rows(many.groups, one.groups)
     whole = _whole(many_rows, many.matrix)
-    many_present = many.matrix.present[whole]
+    many_side, many_present = _cells(many.matrix, whole, context)
+    one_side, one_present = _cells(one.matrix, _whole(one_rows, one.matrix), context)
+    frame = many.matrix.frame.take(whole)
     return _Block(
-        _result_frame(
-            many.matrix.frame.take(whole), one.matrix.frame, one_rows, matching, drop_names
-        ),
-        _rows(many.matrix, whole),
-        _rows(one.matrix, _whole(one_rows, one.matrix)),
-        many_present & one.matrix.present[_whole(one_rows, one.matrix)],
+        _result_frame(frame, one.matrix.frame, one_rows, matching, drop_names),
+        many_side,
+        one_side,
+        many_present & one_present,
         many.groups.ids[whole],
     )
 
@@ -236,35 +239,52 @@ def _whole(rows: Ids, matrix: Matrix) -> Ids | slice:
     return slice(None) if len(rows) == count and (rows == np.arange(count)).all() else rows
 
 
-def _rows(matrix: Matrix, rows: Ids | slice) -> Side:
-    ids = None if matrix.histogram_ids is None else matrix.histogram_ids[rows]
-    return Side(matrix.values[rows], ids, matrix.histograms)
+def _cells(matrix: Matrix, rows: Ids | slice, context: Context) -> tuple[Side, Mask]:
+    """The cells of some *rows*, and which have a point; a slice means all."""
+    if isinstance(rows, slice):
+        return Side.of(matrix), matrix.present
+    ids = matrix.histogram_ids
+    ids = None if ids is None else taken(ids, rows, context)
+    values = taken(matrix.values, rows, context)
+    return Side(values, ids, matrix.histograms), taken(matrix.present, rows, context)
 
 
-def _filled_one(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+def _filled_one(
+    many: _Side, one: _Side, matching: Matching, drop_names: bool, context: Context
+) -> _Block:
     """Every element of the many side that has no partner, with ``fill_right`` as partner."""
-    missing = ~one.groups.any(one.matrix.present)[many.groups.ids]
-    rows = np.arange(many.matrix.series_count)
+    side, present, rows = _unmatched(many, one, context)
+    frame = many.matrix.frame.take(rows)
     return _Block(
-        _result_frame(many.matrix.frame, many.signature, rows, matching, drop_names),
-        Side.of(many.matrix),
-        Side(np.full_like(many.matrix.values, matching.fill_right)),
-        many.matrix.present & missing,
-        many.groups.ids,
+        _result_frame(frame, many.signature, rows, matching, drop_names),
+        side,
+        Side(np.full(present.shape, matching.fill_right)),
+        present,
+        many.groups.ids[rows],
     )
 
 
-def _filled_many(many: _Side, one: _Side, matching: Matching, drop_names: bool) -> _Block:
+def _filled_many(
+    many: _Side, one: _Side, matching: Matching, drop_names: bool, context: Context
+) -> _Block:
     """Every element of the one side that has no partner, with one of ``fill_left``."""
-    missing = ~many.groups.any(many.matrix.present)[one.groups.ids]
-    rows = np.arange(one.matrix.series_count)
+    side, present, rows = _unmatched(one, many, context)
+    frame = one.signature.take(rows)
     return _Block(
-        _result_frame(one.signature, one.matrix.frame, rows, matching, drop_names),
-        Side(np.full_like(one.matrix.values, matching.fill_left)),
-        Side.of(one.matrix),
-        one.matrix.present & missing,
-        one.groups.ids,
+        _result_frame(frame, one.matrix.frame, rows, matching, drop_names),
+        Side(np.full(present.shape, matching.fill_left)),
+        side,
+        present,
+        one.groups.ids[rows],
     )
+
+
+def _unmatched(side: _Side, other: _Side, context: Context) -> tuple[Side, Mask, Ids]:
+    """The rows of *side* with points that have no partner: their cells, those points, the rows."""
+    present = side.matrix.present & ~other.groups.any(other.matrix.present)[side.groups.ids]
+    rows = np.flatnonzero(present.any(axis=1))
+    cells, _ = _cells(side.matrix, _whole(rows, side.matrix), context)
+    return cells, present[rows], rows
 
 
 def _result_frame(
@@ -283,13 +303,13 @@ def _result_frame(
     return LabelFrame(frame.size, columns)
 
 
-def _joined(blocks: Sequence[_Block]) -> _Block:
+def _joined(blocks: Sequence[_Block], context: Context) -> _Block:
     if len(blocks) == 1:
         return blocks[0]
     return _Block(
         LabelFrame.concat([block.frame for block in blocks]),
-        Side.concat([block.many for block in blocks]),
-        Side.concat([block.one for block in blocks]),
-        np.concatenate([block.present for block in blocks]),
+        Side.concat([block.many for block in blocks], context),
+        Side.concat([block.one for block in blocks], context),
+        stacked([block.present for block in blocks], context),
         np.concatenate([block.groups for block in blocks]),
     )

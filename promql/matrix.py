@@ -9,21 +9,21 @@ Labels x Grid: a row a series, a column a step::
 A point is a float, or a native histogram where ``histogram_ids`` says which.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from promql.stacking import pooled, stacked, taken
 from series.frame import LabelFrame
 from series.histogram import Histograms
 from series.immutable import immutable
 from series.labels import METADATA_LABELS
+from series.ports import Context
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-Number = TypeVar("Number", np.float64, np.bool_, np.int64)
 
 
 @immutable
@@ -61,22 +61,24 @@ class Matrix:
         )
 
     @classmethod
-    def concat(cls, slabs: Sequence["Matrix"], check: Callable[[], None] | None = None) -> "Matrix":
+    def concat(cls, slabs: Sequence["Matrix"], context: Context | None = None) -> "Matrix":
         """The rows of all *slabs* (at least one, all over the same Grid), in order.
 
-        *check* is called again and again, and may raise.
+        Raises where the query of *context* must stop.
         """
         if len(slabs) == 1:
             return slabs[0]
         marked = any(slab.drop_name is not None for slab in slabs)
         timed = all(slab.times_ms is not None for slab in slabs)
-        ids, histograms = _pooled(slabs, check)
+        ids, histograms = pooled(
+            [(slab.present.shape, slab.histogram_ids, slab.histograms) for slab in slabs], context
+        )
         return cls(
             LabelFrame.concat([slab.frame for slab in slabs]),
-            _stacked([slab.values for slab in slabs], check),
-            _stacked([slab.present for slab in slabs], check),
+            stacked([slab.values for slab in slabs], context),
+            stacked([slab.present for slab in slabs], context),
             np.concatenate([slab.marks() for slab in slabs]) if marked else None,
-            np.concatenate([s.times_ms for s in slabs if s.times_ms is not None])
+            stacked([s.times_ms for s in slabs if s.times_ms is not None], context)
             if timed
             else None,
             ids,
@@ -96,12 +98,12 @@ class Matrix:
         """bool[S]: the rows that have a point at some step."""
         return np.asarray(self.present.any(axis=1))
 
-    def alive(self) -> "Matrix":
-        """Without the rows that have no point."""
+    def alive(self, context: Context | None = None) -> "Matrix":
+        """Without the rows that have no point; raises where the query of *context* must stop."""
         if self.present.all() and self.step_count:
             return self
         with_points = self.with_points
-        return self if with_points.all() else self.take(with_points)
+        return self if with_points.all() else self.take(with_points, context)
 
     def marks(self) -> Mask:
         """bool[S]: ``drop_name``, or all False."""
@@ -109,15 +111,18 @@ class Matrix:
             return self.drop_name
         return np.zeros(self.series_count, dtype=np.bool_)
 
-    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Matrix":
-        """The given rows (indices or a mask), in that order."""
+    def take(
+        self, rows: NDArray[np.int64] | NDArray[np.bool_], context: Context | None = None
+    ) -> "Matrix":
+        """The given rows (indices or a mask), in that order; raises where the query must stop."""
+        times, ids = self.times_ms, self.histogram_ids
         return Matrix(
             self.frame.take(rows),
-            self.values[rows],
-            self.present[rows],
+            taken(self.values, rows, context),
+            taken(self.present, rows, context),
             None if self.drop_name is None else self.drop_name[rows],
-            None if self.times_ms is None else self.times_ms[rows],
-            None if self.histogram_ids is None else self.histogram_ids[rows],
+            None if times is None else taken(times, rows, context),
+            None if ids is None else taken(ids, rows, context),
             self.histograms,
         )
 
@@ -173,37 +178,6 @@ class Matrix:
             assert self.histogram_ids.shape == shape and self.histograms is not None
             ids = self.histogram_ids[self.present]
             assert (ids >= -1).all() and (ids < self.histograms.size).all()
-
-
-def _stacked(parts: Sequence[NDArray[Number]], check: Callable[[], None] | None) -> NDArray[Number]:
-    """The rows of all *parts*."""
-    if check is None:
-        return np.concatenate(parts)
-    out = np.empty((sum(map(len, parts)), parts[0].shape[1]), dtype=parts[0].dtype)
-    at = 0
-    for part in parts:
-        check()
-        out[at : at + len(part)] = part
-        at += len(part)
-    return out
-
-
-def _pooled(
-    slabs: Sequence[Matrix], check: Callable[[], None] | None
-) -> tuple[NDArray[np.int64] | None, Histograms | None]:
-    """Ids and histograms of all *slabs* together, numbered through."""
-    pools = [slab.histograms for slab in slabs if slab.histograms is not None]
-    if not pools:
-        return None, None
-    parts, start = [], 0
-    for slab in slabs:
-        if slab.histogram_ids is None or slab.histograms is None:
-            parts.append(np.full(slab.present.shape, -1, dtype=np.int64))
-            continue
-        ids = slab.histogram_ids
-        parts.append(np.where(ids >= 0, ids + start, -1) if start else ids)
-        start += slab.histograms.size
-    return _stacked(parts, check), Histograms.concat(pools)
 
 
 @immutable

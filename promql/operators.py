@@ -356,7 +356,7 @@ def _aggregation(run: Run, plan: Aggregation) -> Value:
     env = run.env(plan).at(plan.parameter.span)
     if node.op in SELECTING:
         return select_rows(node, matrix, parameter.values, env)
-    return quantile(node, matrix, parameter.values, env).alive()
+    return quantile(node, matrix, parameter.values, env).alive(run.context)
 
 
 OPERATORS: Mapping[type[Step], Operator] = {

@@ -154,7 +154,7 @@ class Run:
             slabs.append(self.counted(slab).alive())
             cells += slabs[-1].values.size
             self.hold_cells(cells)
-        return Matrix.concat(slabs, self.context.check) if slabs else Matrix.empty(steps)
+        return Matrix.concat(slabs, self.context) if slabs else Matrix.empty(steps)
 
     def counted(self, slab: Matrix) -> Matrix:
         """*slab*, whose points count from now on; raises where the query must stop."""

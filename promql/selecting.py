@@ -42,7 +42,7 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
     if node.op == "limitk":
         counts = np.zeros((grouped.count, matrix.step_count), dtype=np.int64)
         kernels.choose_first(matrix.present, grouped.ids, ks, counts, chosen)
-        return _only(matrix, chosen)
+        return _only(matrix, chosen, env)
     largest = node.op == "topk"
     ranked, length = np.empty(matrix.series_count, dtype=np.int64), 0
     for steps in step_slices(matrix.series_count, matrix.step_count, env.context):
@@ -60,7 +60,7 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
         )
         chosen[:, steps] = part
     if matrix.step_count != 1:
-        return _only(matrix, chosen)
+        return _only(matrix, chosen, env)
     rows = ranked[:length]
     values = matrix.values[rows, 0]
     # lexsort is stable and puts NaN last in either direction.
@@ -68,8 +68,8 @@ def select_rows(node: Aggregate, matrix: Matrix, parameter: Values, env: Env) ->
     return matrix.take(rows[order])
 
 
-def _only(matrix: Matrix, chosen: Mask) -> Matrix:
-    return replace(matrix, present=chosen, times_ms=None).alive()
+def _only(matrix: Matrix, chosen: Mask, env: Env) -> Matrix:
+    return replace(matrix, present=chosen, times_ms=None).alive(env.context)
 
 
 def _counts(parameter: Values) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -100,7 +100,7 @@ def _ratio(matrix: Matrix, ratios: Values, env: Env) -> Matrix:
     for rows in row_slices(matrix.series_count, HASHING, env.context):
         offsets[rows, 0] = [_place(labels) for labels in matrix.frame.take(rows).as_dicts()]
     chosen = np.where(ratios >= 0, offsets < ratios, offsets >= 1.0 + ratios)
-    return _only(matrix, matrix.present & chosen)
+    return _only(matrix, matrix.present & chosen, env)
 
 
 def _place(labels: dict[str, str]) -> float:

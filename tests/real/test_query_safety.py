@@ -340,7 +340,10 @@ LEFT: dict[str, tuple[str, int]] = {
     "count_values": ('count_values("v", load % 1000)', 10_000),
     "topk": (" or ".join(["topk(500, load)"] * 3), 10_000),
     "cross join": ("load * on (n) group_left (m) load + on (n) load", 10_000),
-    "set operators": ("(load or on (n) (load > 5)) unless on (n) load", 10_000),
+    "set operators": (
+        " or ".join(["((load or on (n) (load > 5)) unless on (n) load)"] * 6),
+        10_000,
+    ),
     "regex": (f'count(wide{{v=~"{HARD_REGEX}"}})', 0),
     "label_replace": (f'label_replace(wide, "a", "$1", "v", "({HARD_REGEX})")', 0),
     "label functions": (
@@ -357,7 +360,18 @@ LEFT: dict[str, tuple[str, int]] = {
 
 @pytest.mark.parametrize("what", LEFT)
 def test_the_processor_rests_when_the_asker_has_left(scene: Scene, what: str) -> None:
-    """The connection is closed in the middle; 300 ms later nothing works for it any more."""
+    """The connection is closed in the middle; 300 ms later nothing works for it any more.
+
+    Once in three times is enough: a shared machine may stand still, what goes on does so each time.
+    """
+    took_s = [_rests_after(scene, what)]
+    while took_s[-1] >= CPU_TAIL_S and len(took_s) < 3:
+        took_s.append(_rests_after(scene, what))
+    assert min(took_s) < CPU_TAIL_S, took_s
+
+
+def _rests_after(scene: Scene, what: str) -> float:
+    """Seconds from leaving in the middle until the server's processor rests."""
     query, steps = LEFT[what]
     pid = scene.server.process.pid
     path, form = scene.request(query, steps)
@@ -373,7 +387,7 @@ def test_the_processor_rests_when_the_asker_has_left(scene: Scene, what: str) ->
     assert answered == b"" or what == "JSON", "the query was over before its asker left"
     assert not answered.endswith(b"}")
     assert worked >= LEAVE_AFTER_S
-    assert took_s < CPU_TAIL_S
+    return took_s
 
 
 def _posted(address: str, path: str, form: str) -> socket.socket:
