@@ -244,6 +244,7 @@ def count_values(node: Aggregate, matrix: Matrix, label: str, env: Env) -> Matri
     numbers = np.zeros(matrix.histograms.size + 1)
     native = matrix.holds_histograms
     for at in np.unique(matrix.histogram_ids[native]).tolist():
+        env.context.check()
         text = histogram_text(matrix.histograms.one(at))
         numbers[at] = texts.setdefault(text, len(texts))
     names = list(texts)

@@ -7,6 +7,8 @@ import numpy as np
 
 def format_g(value: float) -> str:
     """*value* as Go's ``%g``: the shortest digits that read back, ``1e+06`` from a million on."""
+    if 1e-4 <= abs(value) < 1e6:
+        return repr(float(value)).removesuffix(".0")
     if not np.isfinite(value):
         return _special(value)
     sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()

@@ -142,7 +142,9 @@ class _Work:
         for cells, pool in zip(self.cells, self.pools, strict=True):
             ids[cells] = np.arange(start, start + pool.size)
             start += pool.size
-        return Points(values, kept | (ids >= 0), ids, Histograms.concat(self.pools))
+        return Points(
+            values, kept | (ids >= 0), ids, Histograms.concat(self.pools, self.env.context.check)
+        )
 
     def compared(
         self, values: Values, kept: Mask, histograms: Mask, *, return_bool: bool

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 
 from promql.go_text import format_g
 from promql.histogram_helpers import FRACTIONS, MAX_FLOAT
@@ -32,7 +33,13 @@ def _range_text(histogram: Histogram, position: int) -> str:
         lower = histogram.bounds[index - 1] if index > 0 else -math.inf
         upper = histogram.bounds[index] if index < len(histogram.bounds) else math.inf
         return f"{'(' if index else '['}{format_g(lower)},{format_g(upper)}]"
-    inner, outer = _bound(index - 1, histogram.schema), _bound(index, histogram.schema)
+    return _exponential_text(position, histogram.schema)
+
+
+@lru_cache(4096)
+def _exponential_text(position: int, schema: int) -> str:
+    index = abs(position) - OFFSET
+    inner, outer = _bound(index - 1, schema), _bound(index, schema)
     if position < 0:
         return f"[{format_g(-outer)},{format_g(-inner)})"
     return f"({format_g(inner)},{format_g(outer)}]"

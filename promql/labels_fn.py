@@ -37,21 +37,18 @@ def label_replace(args: list[Value], call: ast.Call, env: Env) -> Value:
     column = source.frame.columns.get(src)
     texts = ("",) if column is None else column.values
     codes = np.zeros(source.series_count, np.int64) if column is None else column.codes
-    matches = []
-    for text in texts:
-        env.context.check()
-        matches.append(regex.fullmatch(text))
-    hit = np.array([match is not None for match in matches])[codes]
-    if not hit.any():
-        return source
     template = Template(replacement, regex, env.context.check)
-    expanded = _made(
-        "label_replace",
-        (template.expand(match) if match else "" for match in matches),
-        template.longest(texts),
-        env,
-    )
-    return _with_label(source, dst, codes.astype(np.int64), expanded, hit)
+    matched: list[bool] = []
+
+    def expanded() -> Iterator[str]:
+        for text in texts:
+            match = regex.fullmatch(text.encode())
+            matched.append(match is not None)
+            yield template.expand(match) if match else ""
+
+    made = _made("label_replace", expanded(), template.longest(texts), env)
+    hit = np.array(matched)[codes]
+    return _with_label(source, dst, codes.astype(np.int64), made, hit) if hit.any() else source
 
 
 def label_join(args: list[Value], call: ast.Call, env: Env) -> Value:
@@ -145,33 +142,34 @@ class Template:
 
     def __init__(self, text: str, regex: Any, check: Callable[[], None] = go_on) -> None:
         """*check* is called now and then and may raise to stop."""
-        self._parts: list[str | int] = []
+        self._parts: list[bytes | int] = []
         self._literals = len(text)
         self._references = 0
         end = 0
         for at, found in enumerate(_REFERENCE.finditer(text)):
             if at % 1024 == 0:
                 check()
-            part = "$" if found["dollar"] else _group(found["braced"] or found["bare"], regex)
-            self._parts += (text[end : found.start()], part)
+            part = b"$" if found["dollar"] else _group(found["braced"] or found["bare"], regex)
+            self._parts += (text[end : found.start()].encode(), part)
             self._references += isinstance(part, int)
             end = found.end()
-        self._parts.append(text[end:])
+        self._parts.append(text[end:].encode())
 
     def longest(self, texts: Sequence[str]) -> int:
         """At least as many characters as a match with one of *texts* can give."""
         return self._literals + self._references * max(map(len, texts), default=0)
 
     def expand(self, match: Any) -> str:
-        """The text with the groups of *match* in it."""
-        groups = [group or "" for group in (match.group(0), *match.groups())]
-        return "".join([part if isinstance(part, str) else groups[part] for part in self._parts])
+        """The text with the groups of *match*, of the bytes of a text, in it."""
+        return b"".join(
+            [part if isinstance(part, bytes) else match[part] or b"" for part in self._parts]
+        ).decode()
 
 
-def _group(name: str, regex: Any) -> int | str:
-    """The number of the group *name* of *regex*, or '' where there is none."""
+def _group(name: str, regex: Any) -> int | bytes:
+    """The number of the group *name* of *regex*, or nothing where there is none."""
     if name.isascii() and name.isdigit() and (name == "0" or name[0] != "0"):
         number = int(name) if len(name) < 9 else -1
-        return number if 0 <= number <= regex.groups else ""
-    found: int | str = regex.groupindex.get(name, "")
+        return number if 0 <= number <= regex.groups else b""
+    found: int | bytes = regex.groupindex.get(name, b"")
     return found

@@ -377,4 +377,4 @@ def in_parts(
         ids.append(np.where(out >= 0, out + count, -1))
         pools.append(histograms)
         count += histograms.size
-    return np.concatenate(ids, axis=1), Histograms.concat(pools), flags
+    return np.concatenate(ids, axis=1), Histograms.concat(pools, context.check), flags

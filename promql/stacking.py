@@ -44,7 +44,9 @@ def pooled(
             continue
         numbered.append(np.where(ids >= 0, ids + start, -1) if start else ids)
         start += pool.size
-    return stacked(numbered, context), Histograms.concat(pools)
+    if context is None:
+        return stacked(numbered, None), Histograms.concat(pools)
+    return stacked(numbered, context), Histograms.concat(pools, context.check)
 
 
 def taken(

@@ -17,8 +17,9 @@ those of at most the zero threshold. With ``CUSTOM_SCHEMA`` bucket *index* (from
 negative.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ CUSTOM_SCHEMA = -53
 UNKNOWN, RESET, NOT_RESET, GAUGE = 0, 1, 2, 3
 """What is known of a counter reset between a histogram and the one before it."""
 
+Scalar = TypeVar("Scalar", bound=np.generic)
 Floats = NDArray[np.float64]
 Int32s = NDArray[np.int32]
 Int64s = NDArray[np.int64]
@@ -70,22 +72,37 @@ class Histograms:
         return build_histograms(())
 
     @classmethod
-    def concat(cls, parts: Sequence["Histograms"]) -> "Histograms":
-        """The histograms of all *parts* (at least one), in order."""
+    def concat(
+        cls, parts: Sequence["Histograms"], check: Callable[[], None] = lambda: None
+    ) -> "Histograms":
+        """The histograms of all *parts* (at least one), in order.
+
+        *check*, called in between, may raise to stop.
+        """
         if len(parts) == 1:
             return parts[0]
+
+        def joined(columns: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]:
+            out = np.empty(sum(map(len, columns)), dtype=columns[0].dtype)
+            at = 0
+            for column in columns:
+                check()
+                out[at : at + len(column)] = column
+                at += len(column)
+            return out
+
         return cls(
-            np.concatenate([part.schemas for part in parts]),
-            np.concatenate([part.hints for part in parts]),
-            np.concatenate([part.counts for part in parts]),
-            np.concatenate([part.sums for part in parts]),
-            np.concatenate([part.zero_thresholds for part in parts]),
-            np.concatenate([part.zero_counts for part in parts]),
-            _joined_offsets([part.offsets for part in parts]),
-            np.concatenate([part.positions for part in parts]),
-            np.concatenate([part.bucket_counts for part in parts]),
-            _joined_offsets([part.bound_offsets for part in parts]),
-            np.concatenate([part.bounds for part in parts]),
+            joined([part.schemas for part in parts]),
+            joined([part.hints for part in parts]),
+            joined([part.counts for part in parts]),
+            joined([part.sums for part in parts]),
+            joined([part.zero_thresholds for part in parts]),
+            joined([part.zero_counts for part in parts]),
+            offsets_of(joined([np.diff(part.offsets) for part in parts])),
+            joined([part.positions for part in parts]),
+            joined([part.bucket_counts for part in parts]),
+            offsets_of(joined([np.diff(part.bound_offsets) for part in parts])),
+            joined([part.bounds for part in parts]),
         )
 
     @property
@@ -219,7 +236,3 @@ def gather(parts: Iterable[tuple[Histograms, Int64s, Int64s]], count: int) -> Hi
     for pool, ids, places in parts:
         histogram_kernels.copy(*pool.columns, ids, places, *made.columns)
     return made
-
-
-def _joined_offsets(parts: Sequence[Int64s]) -> Int64s:
-    return offsets_of(np.concatenate([np.diff(part) for part in parts]))

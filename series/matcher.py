@@ -69,7 +69,7 @@ class Matcher:
             for start in range(0, len(texts), _AT_ONCE):
                 check()
                 part = texts[start : start + _AT_ONCE]
-                hits += [fullmatch(text) is not None for text in part]
+                hits += [fullmatch(text.encode()) is not None for text in part]
         found = np.array(hits, dtype=np.bool_)
         return ~found if self.type.negative else found
 
@@ -87,7 +87,7 @@ class Matcher:
 
 
 def _fullmatch(pattern: str, text: str) -> bool:
-    return compile_regex(pattern).fullmatch(text) is not None
+    return compile_regex(pattern).fullmatch(text.encode()) is not None
 
 
 _AT_ONCE = 4
@@ -105,7 +105,13 @@ def compile_regex(pattern: str) -> "re2._Regexp[str]":
     return _compile_long(pattern) if len(pattern) > LONG_PATTERN else _compile_short(pattern)
 
 
+_ESCAPE = re.compile(r"\\Q.*?(?:\\E|$)|\\.", re.DOTALL)
+
+
 def _compile(pattern: str) -> "re2._Regexp[str]":
+    # RE2's, Go has none: one byte, be it in the middle of a character.
+    if r"\C" in pattern and r"\C" in _ESCAPE.findall(pattern):
+        raise ValueError("error parsing regexp: invalid escape sequence: `\\C`")
     options = re2.Options()
     options.dot_nl = True
     options.log_errors = False

@@ -118,7 +118,7 @@ def _text(rule: Rule, labels: dict[str, str]) -> str:
 
 
 def _matches(rule: Rule, text: str) -> bool:
-    return compile_regex(rule.regex).fullmatch(text) is not None
+    return compile_regex(rule.regex).fullmatch(text.encode()) is not None
 
 
 def _set(labels: dict[str, str], name: str, value: str) -> None:

@@ -149,32 +149,87 @@ def samples(frame: LabelFrame, batch: SeriesBatch) -> Iterator[Slice]:
     Series without samples are left out.
     """
     yield b"["
-    begins = True
-    for row in np.flatnonzero(np.diff(batch.offsets)).tolist():
-        times_ms, values = batch.row_times_ms(row), batch.row_values(row)
+    for number, rows in enumerate(_runs(np.diff(batch.offsets))):
         if batch.histogram_ids is not None and batch.histograms is not None:
-            ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]]
-            at = np.arange(len(values))
-            points = Points(np.full(len(values), row), at, values, ids, batch.histograms)
-            comma = b"" if begins else b","
-            prefixes = _prefixes(times_ms)
-            yield from mixed_slices(frame, points, prefixes, single=False, after=comma)
-            begins = False
-            continue
-        heads, starts = _heads(frame.take(np.array([row])), b'"values":[')
-        for start in range(0, len(values), SLICE_POINTS):
-            part = values[start : start + SLICE_POINTS].reshape(1, -1)
-            yield _written(
-                part,
-                np.ones(part.shape, dtype=np.bool_),
-                np.zeros(1, dtype=np.int64),
-                (heads, starts if start == 0 else np.zeros_like(starts)),
-                _prefixes(times_ms[start : start + SLICE_POINTS]),
-                b"]}" if start + SLICE_POINTS >= len(values) else b"",
-                begins=begins,
-            )
-            begins = False
+            yield from _mixed_samples(frame, batch, rows, begins=number == 0)
+        elif len(rows) == 1:
+            yield from _long_row(frame, batch, int(rows[0]), begins=number == 0)
+        else:
+            yield _rows_of_samples(frame, batch, rows, begins=number == 0)
     yield b"]"
+
+
+def _runs(lengths: Numbers) -> Iterator[Numbers]:
+    """The rows that have samples, in order: those of one slice at once, or a longer one alone."""
+    run: list[int] = []
+    longest = 0
+    for row, length in enumerate(lengths.tolist()):
+        if not length:
+            continue
+        longest = max(longest, length)
+        if run and (len(run) + 1) * longest > SLICE_POINTS:
+            yield np.array(run)
+            run, longest = [], length
+        run.append(row)
+    if run:
+        yield np.array(run)
+
+
+def _rows_of_samples(
+    frame: LabelFrame, batch: SeriesBatch, rows: Numbers, *, begins: bool
+) -> memoryview:
+    """Whole *rows*, side by side in a matrix that is as wide as the longest."""
+    starts = batch.offsets[rows]
+    lengths = batch.offsets[rows + 1] - starts
+    steps = np.arange(lengths.max())
+    present = steps < lengths[:, None]
+    values, times_ms = np.zeros(present.shape), np.zeros(present.shape, dtype=np.int64)
+    values[present] = batch.values[(starts[:, None] + steps)[present]]
+    times_ms[present] = batch.times_ms[(batch.time_starts[rows, None] + steps)[present]]
+    return _written(
+        values,
+        present,
+        np.arange(len(rows)),
+        _heads_of(frame, rows, b'"values":['),
+        _prefixes(times_ms.reshape(-1)),
+        b"]}",
+        begins=begins,
+        times_a_row=len(steps),
+    )
+
+
+def _long_row(
+    frame: LabelFrame, batch: SeriesBatch, row: int, *, begins: bool
+) -> Iterator[memoryview]:
+    """One row in as many slices as it needs."""
+    times_ms, values = batch.row_times_ms(row), batch.row_values(row)
+    heads, starts = _heads(frame.take(np.array([row])), b'"values":[')
+    for start in range(0, len(values), SLICE_POINTS):
+        part = values[start : start + SLICE_POINTS].reshape(1, -1)
+        yield _written(
+            part,
+            np.ones(part.shape, dtype=np.bool_),
+            np.zeros(1, dtype=np.int64),
+            (heads, starts if start == 0 else np.zeros_like(starts)),
+            _prefixes(times_ms[start : start + SLICE_POINTS]),
+            b"]}" if start + SLICE_POINTS >= len(values) else b"",
+            begins=begins and start == 0,
+        )
+
+
+def _mixed_samples(
+    frame: LabelFrame, batch: SeriesBatch, rows: Numbers, *, begins: bool
+) -> Iterator[Slice]:
+    """*rows* of which some samples are histograms."""
+    assert batch.histogram_ids is not None and batch.histograms is not None
+    for row in rows.tolist():
+        values = batch.row_values(row)
+        ids = batch.histogram_ids[batch.offsets[row] : batch.offsets[row + 1]]
+        at = np.arange(len(values))
+        points = Points(np.full(len(values), row), at, values, ids, batch.histograms)
+        comma, begins = b"" if begins else b",", False
+        prefixes = _prefixes(batch.row_times_ms(row))
+        yield from mixed_slices(frame, points, prefixes, single=False, after=comma)
 
 
 def _prefixes(times_ms: Numbers) -> tuple[NDArray[np.uint8], Numbers]:

@@ -34,11 +34,12 @@ def call(name: str, vector: Matrix, *texts: str) -> Value:
         ("(a)", "a", "$01 $9999999999", " "),
         ("a\nb", "a\nb", "x", "x"),
         ("a.b", "a\nb", "x", "x"),
+        ("(.)-(?P<b>.*)", "é-日本", "ß$b $1", "ß日本 é"),
     ],
 )
 def test_expansion_is_gos(pattern: str, text: str, template: str, wanted: str) -> None:
     """Longest names, unknown groups empty, a lone dollar sign kept, ``.`` matches a newline."""
-    match = compile_regex(pattern).fullmatch(text)
+    match = compile_regex(pattern).fullmatch(text.encode())
     assert match is not None
     assert Template(template, match.re).expand(match) == wanted
 

@@ -12,6 +12,7 @@ from promql.engine import Engine
 from promql.env import QueryTimes
 from promql.notes import ExecutionError
 from promql.rollup import CALL_NS, ROLLUPS
+from series.histogram import Histogram
 from series.labels import Labels
 from series.ports import Context, QueryCanceled, TooManySamples
 from tests.examples import examples
@@ -97,6 +98,18 @@ def test_work_stops_between_slices(query: str) -> None:
     Engine().range(SOURCE, query, TIMES, asked)
     with pytest.raises(QueryCanceled):
         Engine().range(SOURCE, query, TIMES, Asked(cancel_at=asked.times - 1))
+
+
+def test_texts_of_histograms_are_written_one_by_one() -> None:
+    """``count_values``, which writes every histogram as a text, can be stopped at each."""
+    samples = [(n * 60_000, Histogram(count=float(n), sum=1.0)) for n in range(20)]
+    source = MemorySource({Labels.of({"__name__": "h"}): samples})
+    times, query = QueryTimes(0, 19 * 60_000, 60_000), "count_values('v', h)"
+    asked = Asked()
+    assert matrix(Engine().range(source, query, times, asked)).series_count == 20
+    assert asked.times > 20
+    with pytest.raises(QueryCanceled):
+        Engine().range(source, query, times, Asked(cancel_at=asked.times - 10))
 
 
 @examples(100)

@@ -54,6 +54,7 @@ def test_many_values_match_as_each_alone(
         ("*a", "missing argument to repetition operator: `*`"),
         ("[z-a]", "invalid character class range: `z-a`"),
         ("a\\", "trailing backslash at end of expression"),
+        (r"a(\C)", r"invalid escape sequence: `\C`"),
     ],
 )
 def test_a_malformed_expression_is_refused_in_gos_words(pattern: str, message: str) -> None:
@@ -62,6 +63,12 @@ def test_a_malformed_expression_is_refused_in_gos_words(pattern: str, message: s
         Matcher(MatchType.REGEX, "l", pattern)
 
     assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(("pattern", "text"), [(r"\Q\C\E", r"\C"), (r"\\C", r"\C")])
+def test_no_byte_is_asked_for_where_the_backslash_is_one(pattern: str, text: str) -> None:
+    """Go has no ``\\C``; behind ``\\Q`` or a backslash it is two characters like any others."""
+    assert Matcher(MatchType.REGEX, "l", pattern).matches(text)
 
 
 def test_alternatives_of_literals_are_recognised() -> None:

@@ -14,6 +14,7 @@ from series.batch import build_batch
 from series.frame import LabelFrame
 from series.labels import Labels
 from server.answers import result_json
+from tests.examples import examples
 
 floats = st.one_of(
     st.floats(width=64),
@@ -214,6 +215,36 @@ def test_raw_samples_keep_their_own_times() -> None:
     first, last = orjson.loads(text)
     assert first == {"metric": {"row": "0"}, "values": [[0.001, "1"], [1.5, "2.5"]]}
     assert [value for _, value in last["values"]] == [str(k) for k in range(size)]
+
+
+@examples(100)
+@given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 8))
+def test_raw_samples_do_not_depend_on_slices(lengths: list[int], room: int) -> None:
+    """Rows of any lengths, some to a slice or some slices to a row, are written each as it is."""
+    rows = [
+        (
+            Labels.of({"row": str(row)}),
+            [row * 1500 + k for k in range(length)],
+            [row + k / 4 for k in range(length)],
+        )
+        for row, length in enumerate(lengths)
+    ]
+    frame, batch = LabelFrame.from_labels([labels for labels, *_ in rows]), build_batch(rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(result_json, "SLICE_POINTS", room)
+        slices = [*map(bytes, result_json.samples(frame, batch))]
+    assert max(part.count(b'"]') for part in slices) <= room
+    assert orjson.loads(b"".join(slices)) == [
+        {
+            "metric": {"row": labels.get("row")},
+            "values": [
+                [time_ms / 1000, result_json.format_value(value)]
+                for time_ms, value in zip(times_ms, values, strict=True)
+            ],
+        }
+        for labels, times_ms, values in rows
+        if times_ms
+    ]
 
 
 def test_texts_that_are_no_unicode_are_mended() -> None:
