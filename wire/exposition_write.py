@@ -1,13 +1,16 @@
-"""Exposition pages, written: the text format 0.0.4 and length-delimited protobuf.
+"""Exposition pages of federation, written: the text format 0.0.4 and length-delimited protobuf.
 
-Source: prometheus/docs, exposition_formats.md, and io/prometheus/client/metrics.proto. Every
-metric is untyped but for native histograms, which only protobuf can hold.
+Source: prometheus/docs, exposition_formats.md, io/prometheus/client/metrics.proto, and
+web/federate.go of Prometheus 3.14. Every metric is untyped but for native histograms, which only
+protobuf can hold. A series without ``instance`` shows an empty one: who scrapes the page and honors
+its labels would otherwise put this server's there.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from series.frame import LabelFrame
 from series.histogram import CUSTOM_SCHEMA, GAUGE, OFFSET, Histogram
 from series.labels import METRIC_NAME, Labels, quote_name
 
@@ -16,31 +19,52 @@ PROTOBUF_TYPE = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 )
 
+INSTANCE = "instance"
+
 _UNTYPED, _HISTOGRAM, _GAUGE_HISTOGRAM = 3, 4, 5
 
 
 class Exposed(NamedTuple):
-    """One sample of a page; ``text`` is its value as the text format prints it."""
+    """One sample of a page."""
 
     labels: Labels
     time_ms: int
     value: float | Histogram
-    text: str = ""
 
 
-def text_page(samples: list[Exposed]) -> bytes:
-    """The page of *samples*, which stand in order of their names, without native histograms."""
+def text_page(frame: LabelFrame, times_ms: Sequence[int], values: Sequence[str]) -> bytes:
+    """The page of series that stand in order of their names, each with one sample.
+
+    *values* are floats as the format prints them.
+    """
     lines: list[str] = []
-    family = None
-    for labels, time_ms, value, text in samples:
-        if isinstance(value, Histogram):
-            continue
-        name = labels.metric
+    family, opening, separator = None, "", ""
+    rows = zip(frame.texts(METRIC_NAME), _pairs(frame), values, times_ms, strict=True)
+    for name, pairs, value, time_ms in rows:
         if name != family:
-            lines.append(f"# TYPE {quote_name(name)} untyped\n")
-            family = name
-        lines.append(f"{series_text(labels)} {text} {time_ms}\n")
+            family, quoted = name, quote_name(name)
+            lines.append(f"# TYPE {quoted} untyped\n")
+            opening, separator = (f"{name}{{", "") if quoted == name else (f"{{{quoted}", ",")
+        lines.append(f"{opening}{separator}{','.join(pairs)}}} {value} {time_ms}\n")
     return "".join(lines).encode(errors="replace")
+
+
+def _pairs(frame: LabelFrame) -> list[list[str]]:
+    """``name="value"`` of the labels of each row but its metric name, an instance among them."""
+    rows: list[list[str]] = [[] for _ in range(frame.size)]
+    for name in sorted(frame.columns.keys() - {METRIC_NAME}):
+        codes, values = frame.columns[name]
+        known: dict[int, str] = {}
+        for row, code in zip(rows, codes.tolist(), strict=True):
+            if code:
+                text = known.get(code)
+                if text is None:
+                    text = known[code] = f'{quote_name(name)}="{_escaped(values[code])}"'
+                row.append(text)
+    for row, instance in zip(rows, frame.texts(INSTANCE), strict=True):
+        if not instance:
+            row.append(f'{INSTANCE}=""')
+    return rows
 
 
 def series_text(labels: Labels) -> str:
@@ -87,10 +111,11 @@ def _family(name: str, kind: int, metrics: list[bytes]) -> bytes:
 
 
 def _metric(sample: Exposed) -> bytes:
+    pairs = [(name, value) for name, value in sample.labels if name != METRIC_NAME]
+    if not sample.labels.get(INSTANCE):
+        pairs.append((INSTANCE, ""))
     labels = b"".join(
-        _bytes(1, _bytes(1, name.encode()) + _bytes(2, value.encode()))
-        for name, value in sample.labels
-        if name != METRIC_NAME
+        _bytes(1, _bytes(1, name.encode()) + _bytes(2, value.encode())) for name, value in pairs
     )
     if isinstance(sample.value, Histogram):
         value = _bytes(7, _histogram(sample.value))

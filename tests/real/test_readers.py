@@ -160,7 +160,9 @@ def test_prometheus_federates_from_us(filled: tuple[Server, str], tmp_path: Path
         headers={"Authorization": f"Bearer {key}"},
         trust_env=False,
     )
-    newest = dict(re.findall(r'^work_total\{job="([^"]*)"\} (\S+ \d+)$', page.text, re.MULTILINE))
+    newest = dict(
+        re.findall(r'^work_total\{job="([^"]*)",instance=""\} (\S+ \d+)$', page.text, re.MULTILINE)
+    )
     assert set(newest) == set(JOBS)
     try:
         reader = start_prometheus(tmp_path, config)
@@ -175,18 +177,27 @@ def test_prometheus_federates_from_us(filled: tuple[Server, str], tmp_path: Path
         wait_for(arrived, "the federated series", 30)
         found = api.instant("work_total[10m]", time.time()).by_labels
         for labels, points in found.items():
+            assert "instance" not in dict(labels), "the reader put our address there"
             value, time_ms = newest[dict(labels)["job"]].split()
             assert points == [(int(time_ms) / 1000, float(value))]
 
 
-def test_statistics_equal_the_reference(plain: Server, began_ms: int, tmp_path: Path) -> None:
-    """A query's samples are counted as Prometheus counts them."""
+def test_pages_and_statistics_equal_the_reference(
+    plain: Server, began_ms: int, tmp_path: Path
+) -> None:
+    """The page of federation is Prometheus', and a query's samples are counted as there."""
     try:
         reference = start_prometheus(tmp_path)
     except Absent as absent:
         pytest.skip(str(absent))
     with reference:
         fill(reference, began_ms, {})
+        pages = [
+            httpx.get(f"{one.url}/federate", params={"match[]": "work_total"}, trust_env=False).text
+            for one in (plain, reference)
+        ]
+        assert len(pages[0].splitlines()) == 1 + len(JOBS)
+        assert sorted(pages[0].splitlines()) == sorted(pages[1].splitlines())
         at_s = began_ms / 1000 + 601.5
         times = {"start": f"{at_s}", "end": f"{at_s + 120}", "step": "30"}
         for query in (

@@ -1,6 +1,11 @@
 """Federation: what a scraping Prometheus finds."""
 
 from series.batch import STALE_NAN
+from series.labels import Labels
+from series.matcher import Matcher, MatchType
+from series.ports import Context, Hints
+from server.api.federate_api import Newest
+from tests.memory_source import MemorySource
 from tests.server.conftest import NOW_MS, Asker, up
 from tests.wire import encode
 from tests.wire.test_exposition_write import messages
@@ -17,11 +22,21 @@ def test_the_newest_samples_sorted_by_name(asker: Asker) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert answer.text.splitlines() == [
         "# TYPE b untyped",
-        f'b{{job="x"}} 1e+06 {NOW_MS - 299_999}',
+        f'b{{job="x",instance=""}} 1e+06 {NOW_MS - 299_999}',
         "# TYPE up untyped",
-        f'up{{job="a"}} 1.5 {NOW_MS}',
-        f'up{{job="b"}} 2 {NOW_MS}',
+        f'up{{job="a",instance=""}} 1.5 {NOW_MS}',
+        f'up{{job="b",instance=""}} 2 {NOW_MS}',
     ]
+
+
+def test_series_without_a_name_are_left_out() -> None:
+    """A page has no place for them; imported blocks may hold some."""
+    series = [Labels.of({"job": "x"}), Labels.of({"__name__": "up", "job": "x"})]
+    source = MemorySource({labels: [(NOW_MS, 2.0)] for labels in series})
+    hints, found = Hints(NOW_MS - 1000, NOW_MS), Newest()
+    found.add(source.resolve((Matcher(MatchType.EQUAL, "job", "x"),), hints), hints, Context())
+    assert [one.labels for one in found.samples()] == series[1:]
+    assert found.text().splitlines()[1:] == [f'up{{job="x",instance=""}} 2 {NOW_MS}'.encode()]
 
 
 def test_protobuf_on_request(asker: Asker) -> None:

@@ -3,6 +3,7 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from series.frame import LabelFrame
 from series.histogram import GAUGE, OFFSET, Histogram
 from series.labels import Labels
 from wire.exposition_write import Exposed, protobuf_page, text_page
@@ -11,29 +12,30 @@ from wire.protobuf import fields, varint
 
 def test_text_pages_are_read_by_the_python_client() -> None:
     """Names, escaped values, times and values come through; each name has its type line once."""
-    samples = [
-        Exposed(Labels.of({"__name__": "a", "path": 'x\\y\n"z"'}), 1_500, 1.5, "1.5"),
-        Exposed(Labels.of({"__name__": "a", "path": "z"}), 2_000, float("inf"), "+Inf"),
-        Exposed(Labels.of({"__name__": "b"}), 0, 3.0, "3"),
-        Exposed(Labels.of({"__name__": "h"}), 0, Histogram()),
+    series = [
+        {"__name__": "a", "path": 'x\\y\n"z"'},
+        {"__name__": "a", "path": "z"},
+        {"__name__": "b"},
     ]
-    page = text_page(samples).decode()
+    frame = LabelFrame.from_labels([Labels.of(labels) for labels in series])
+    page = text_page(frame, [1_500, 2_000, 0], ["1.5", "+Inf", "3"]).decode()
     assert page.count("# TYPE") == 2
     families = list(text_string_to_metric_families(page))
     found = [
         (s.name, s.labels, s.value, s.timestamp) for family in families for s in family.samples
     ]
     assert found == [
-        ("a", {"path": 'x\\y\n"z"'}, 1.5, 1.5),
-        ("a", {"path": "z"}, float("inf"), 2.0),
-        ("b", {}, 3.0, 0.0),
+        ("a", {"path": 'x\\y\n"z"', "instance": ""}, 1.5, 1.5),
+        ("a", {"path": "z", "instance": ""}, float("inf"), 2.0),
+        ("b", {"instance": ""}, 3.0, 0.0),
     ]
 
 
 def test_names_beyond_the_classic_syntax_are_quoted() -> None:
     """A name with dots moves into the braces."""
-    sample = Exposed(Labels.of({"__name__": "a.b", "c.d": "e"}), 1, 1.0, "1")
-    assert text_page([sample]) == b'# TYPE "a.b" untyped\n{"a.b","c.d"="e"} 1 1\n'
+    labels = Labels.of({"__name__": "a.b", "c.d": "e", "instance": "f"})
+    page = text_page(LabelFrame.from_labels([labels]), [1], ["1"])
+    assert page == b'# TYPE "a.b" untyped\n{"a.b","c.d"="e",instance="f"} 1 1\n'
 
 
 def messages(page: bytes) -> list[dict[int, list[int | bytes]]]:
@@ -61,6 +63,7 @@ def test_protobuf_families_split_by_name_and_kind() -> None:
     found = messages(protobuf_page(samples))
     assert [(one[3], len(one[4])) for one in found] == [([3], 2), ([4], 1), ([5], 1)]
     assert all(one[1] == [b"m"] for one in found)
+    assert all(b"\n\x08instance\x12\x00" in bytes(found[0][4][0]) for one in found)
 
 
 @pytest.mark.parametrize("hint", [0, GAUGE])
