@@ -51,12 +51,13 @@ bench: setup
 	$(VENV)/bin/o11y warmup
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
 
-# The same with more repetitions and larger ingest rows, then growth along one axis, ours alone.
+# The same with more repetitions and larger ingest rows, then growth along one axis, ours alone, and wide queries.
 bench-long: setup
 	$(VENV)/bin/o11y warmup
 	$(VENV)/bin/python -m benchmarks.run --budget 20 --load-seconds 5 --medium-hours 6 \
 		--small-samples 2000000 $(ARGS)
 	$(VENV)/bin/python -m benchmarks.growth
+	$(VENV)/bin/python -m benchmarks.wide
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -38,15 +38,22 @@ def label_replace(args: list[Value], call: ast.Call, env: Env) -> Value:
     texts = ("",) if column is None else column.values
     codes = np.zeros(source.series_count, np.int64) if column is None else column.codes
     template = Template(replacement, regex, env.context.check)
+    longest = template.longest(texts)
     matched: list[bool] = []
 
-    def expanded() -> Iterator[str]:
+    def matches() -> Iterator[Any]:
         for text in texts:
-            match = regex.fullmatch(text.encode())
+            env.context.check()
+            yield regex.fullmatch(text.encode())
+
+    def expanded() -> Iterator[str]:
+        for match in matches():
             matched.append(match is not None)
             yield template.expand(match) if match else ""
 
-    made = _made("label_replace", expanded(), template.longest(texts), env)
+    if longest > MAX_MADE_CHARACTERS and not any(matches()):
+        return source
+    made = _made("label_replace", expanded(), longest, env)
     hit = np.array(matched)[codes]
     return _with_label(source, dst, codes.astype(np.int64), made, hit) if hit.any() else source
 

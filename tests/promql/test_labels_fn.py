@@ -132,6 +132,7 @@ def test_labels_of_more_text_than_allowed_are_refused(monkeypatch: pytest.Monkey
         call("label_replace", vector, "n", "$0$0$0$0", "i", ".*")
     with pytest.raises(ExecutionError, match=r"label_replace.. makes too long labels: at least "):
         call("label_replace", vector, "n", "$0" * 1000, "i", ".*")
+    assert call("label_replace", vector, "n", "$0" * 1000, "i", "no match") is vector
     with pytest.raises(ExecutionError, match=r"label_join.. makes too long labels: at least "):
         call("label_join", vector, "n", "-" * 10, "i", "i")
 
