@@ -20,11 +20,11 @@ from promql.parser import parse
 from promql.plan import Plan, SelectRange, String, SubqueryRange, make_plan
 from promql.rollup import Windows
 from promql.run import Run
+from promql.stacking import pooled
 from promql.straight import Resolved, straight
 from promql.subquery import batch_of
 from series.batch import SeriesBatch
 from series.frame import LabelFrame
-from series.histogram import Histograms
 from series.labels import METADATA_LABELS
 from series.ports import Context, Source
 
@@ -247,7 +247,9 @@ def _joined(parts: list[SeriesBatch]) -> SeriesBatch:
     """The rows of all *parts*, each with its own times."""
     lengths = [np.diff(part.offsets) for part in parts]
     offsets = np.concatenate(([0], np.cumsum(np.concatenate([*lengths, []])))).astype(np.int64)
-    ids, histograms = _pooled([(p.histogram_ids, p.histograms, p.sample_count) for p in parts])
+    ids, histograms = pooled(
+        [(part.values.shape, part.histogram_ids, part.histograms) for part in parts], None
+    )
     return SeriesBatch(
         np.concatenate([*(part.values for part in parts), np.zeros(0)]),
         np.concatenate([*(part.times_ms for part in parts), np.zeros(0, dtype=np.int64)]),
@@ -256,20 +258,3 @@ def _joined(parts: list[SeriesBatch]) -> SeriesBatch:
         histogram_ids=ids,
         histograms=histograms,
     )
-
-
-def _pooled(
-    parts: list[tuple[Ids | None, Histograms | None, int]],
-) -> tuple[Ids | None, Histograms | None]:
-    """Ids into the histograms of all *parts* (ids, histograms, samples), None without any."""
-    pools = [histograms for _, histograms, _ in parts if histograms is not None]
-    if not pools:
-        return None, None
-    found, start = [], 0
-    for ids, histograms, samples in parts:
-        if ids is None or histograms is None:
-            found.append(np.full(samples, -1, dtype=np.int64))
-            continue
-        found.append(np.where(ids >= 0, ids + start, -1))
-        start += histograms.size
-    return np.concatenate(found), Histograms.concat(pools)
