@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promql.analyze import Recorder, plan_tree
 from promql.answer import Answer, Raw
@@ -27,8 +26,6 @@ from series.batch import SeriesBatch
 from series.frame import LabelFrame
 from series.labels import METADATA_LABELS
 from series.ports import Context, Source
-
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
